@@ -1,0 +1,61 @@
+# Everything starts from here, on a fresh Debian 12: each target first installs what is missing and
+# builds codezero into .venv/, after which .venv/bin/codezero is the command.
+
+PYTHON ?= python3
+BIN := .venv/bin
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/*)
+SMOKE := build/smoke
+
+.PHONY: demo test check-long wheel smoke bench fuzz lint format clean
+
+demo: .venv/installed
+	$(BIN)/codezero doctor
+	$(BIN)/codezero optimize --search random --budget 10s \
+	  examples/*.c examples/*.cpp examples/*.f90 examples/*.rs
+
+test: .venv/installed
+	$(BIN)/pytest tests
+
+# The wheel in an empty environment outside the source tree, without LLVM's libraries in reach.
+smoke: wheel
+	rm -rf $(SMOKE) && $(PYTHON) -m venv $(SMOKE)
+	$(SMOKE)/bin/pip install -q dist/codezero-*.whl
+	cp scripts/smoke.py $(SMOKE)/ && cd $(SMOKE) && bin/python smoke.py
+
+wheel: .venv/installed
+	rm -rf dist
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
+	$(BIN)/python scripts/tag_wheel.py dist/codezero-*.whl
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/run.py
+
+FUZZ ?= examples
+fuzz: .venv/installed
+	$(BIN)/codezero fuzz $(FUZZ) --execute
+
+# Longer than a test may take: the space is called sound when this passes.
+check-long: test fuzz
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	clang-format-22 --dry-run --Werror native/*.cpp native/*.h
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	clang-format-22 -i native/*.cpp native/*.h
+
+.venv/installed: $(NATIVE) scripts/install-system-packages.sh
+	scripts/install-system-packages.sh
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade "pip>=25.1"
+	$(BIN)/pip install -q "scikit-build-core>=0.11" "nanobind>=3.0" ninja wheel
+	$(BIN)/pip install -q --no-build-isolation -Cbuild-dir=build/editable --editable .
+	$(BIN)/pip install -q --group dev
+	touch $@
+
+clean:
+	rm -rf .venv build dist
