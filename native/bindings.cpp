@@ -1,0 +1,247 @@
+// The Python face of this library: names, types, docstrings. No logic.
+
+#include "module.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include "llvm/ADT/Hashing.h"
+#include "llvm/Config/llvm-config.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace codezero;
+
+namespace {
+
+using WithoutGIL = nb::call_guard<nb::gil_scoped_release>;
+
+std::string_view view(const nb::bytes &Bytes) {
+  return {Bytes.c_str(), Bytes.size()};
+}
+
+nb::bytes toBytes(const std::string &Bytes) {
+  return nb::bytes(Bytes.data(), Bytes.size());
+}
+
+nb::object raisable(nb::handle Type, const ParseError &E) {
+  nb::object Exception = Type(E.what());
+  Exception.attr("line") = E.Line;
+  Exception.attr("column") = E.Column;
+  return Exception;
+}
+
+void defineErrors(nb::module_ &M) {
+  static nb::handle ParseErrorType;
+  nb::object Base = nb::exception<LLVMError>(M, "LLVMError");
+  Base.attr("__doc__") = "An error from LLVM, in LLVM's own words.";
+  nb::exception<VerificationError>(M, "VerificationError", Base)
+      .attr("__doc__") = "IR that LLVM's verifier rejects.";
+  nb::exception<PipelineError>(M, "PipelineError", Base).attr("__doc__") =
+      "Pipeline text that LLVM does not accept.";
+  nb::exception<CodegenError>(M, "CodegenError", Base).attr("__doc__") =
+      "A target without a code generator in this build, or one that failed.";
+  nb::object Parse = nb::exception<ParseError>(M, "ParseError", Base);
+  Parse.attr("__doc__") =
+      "Bytes that are neither bitcode nor textual IR.\n\n"
+      "``line`` and ``column`` count from 1; both are 0 for bitcode.";
+  ParseErrorType = Parse.release();
+  nb::register_exception_translator([](const std::exception_ptr &P, void *) {
+    try {
+      std::rethrow_exception(P);
+    } catch (const ParseError &E) {
+      nb::object Exception = raisable(ParseErrorType, E);
+      PyErr_SetObject(ParseErrorType.ptr(), Exception.ptr());
+    }
+  });
+}
+
+} // namespace
+
+NB_MODULE(_native, M) {
+  M.doc() =
+      "LLVM in the process: one module in memory, the passes, the features.";
+  M.attr("LLVM_VERSION") = LLVM_VERSION_STRING;
+  nb::list Targets;
+  for (const char *Name : codegenTargets())
+    Targets.append(Name);
+  M.attr("TARGETS") = nb::tuple(Targets);
+  defineErrors(M);
+
+  nb::class_<CodegenOptions>(
+      M, "CodegenOptions",
+      "What compiler flags say about code generation and the IR does not.")
+      .def(
+          "__init__",
+          [](CodegenOptions *Self, bool FunctionSections, bool DataSections,
+             std::string FloatABI) {
+            new (Self) CodegenOptions{FunctionSections, DataSections,
+                                      std::move(FloatABI)};
+          },
+          nb::kw_only(), "function_sections"_a = false,
+          "data_sections"_a = false, "float_abi"_a = "")
+      .def_ro("function_sections", &CodegenOptions::FunctionSections,
+              "-ffunction-sections")
+      .def_ro("data_sections", &CodegenOptions::DataSections, "-fdata-sections")
+      .def_ro("float_abi", &CodegenOptions::FloatABI,
+              "ARM's -mfloat-abi: 'soft', 'hard', or '' for the triple's own")
+      .def("__eq__", [](const CodegenOptions &A,
+                        const CodegenOptions &B) { return A == B; })
+      .def("__hash__",
+           [](const CodegenOptions &O) {
+             return llvm::hash_combine(O.FunctionSections, O.DataSections,
+                                       O.FloatABI);
+           })
+      .def("__getstate__",
+           [](const CodegenOptions &O) {
+             return nb::make_tuple(O.FunctionSections, O.DataSections,
+                                   O.FloatABI);
+           })
+      .def("__setstate__",
+           [](CodegenOptions &O, std::tuple<bool, bool, std::string> State) {
+             auto &[FunctionSections, DataSections, FloatABI] = State;
+             new (&O) CodegenOptions{FunctionSections, DataSections,
+                                     std::move(FloatABI)};
+           });
+
+  nb::class_<Module>(
+      M, "Module",
+      "One LLVM module in memory.\n\n"
+      "Analyses stay cached between calls of `run` and are invalidated only "
+      "by\n"
+      "what the passes report. All methods release the GIL; threads that call\n"
+      "one module take turns. What LLVM answers with abort() ends the "
+      "process:\n"
+      "bitcode and passes that may do so belong in another one "
+      "(`codezero.env`).")
+      .def_static(
+          "parse",
+          [](nb::bytes Data, const std::string &Name) {
+            const std::string_view Bytes = view(Data);
+            nb::gil_scoped_release Release;
+            return Module::parse(Bytes, Name);
+          },
+          "data"_a, "name"_a = "<module>",
+          "Read and verify bitcode (of this or an older LLVM) or textual "
+          "IR.\n\n"
+          "Raises `ParseError`, `VerificationError`.")
+      .def_static("link", &Module::link, WithoutGIL(), "modules"_a,
+                  "name"_a = "<linked>",
+                  "Link modules into a new one. Raises `LLVMError`.")
+      .def("clone", &Module::clone, WithoutGIL(),
+           "An independent copy, without the cached analyses, that passes and "
+           "the\n"
+           "code generator treat as they would treat the original.")
+      .def("run", &Module::run, WithoutGIL(), "pipeline"_a,
+           "Run passes, as ``opt -passes=`` takes them. Returns whether they\n"
+           "report a change; False means that the IR is as it was.\n\n"
+           "Raises `PipelineError` (and runs nothing) for text LLVM rejects.")
+      .def("run_verified", &Module::runVerified, WithoutGIL(), "pipeline"_a,
+           "As `run`, but if the passes leave IR that does not verify, the "
+           "module is\n"
+           "put back to what it was, and False is returned.")
+      .def("run_clang_pipeline", &Module::runClangPipeline, WithoutGIL(),
+           "level"_a = "Oz",
+           "Run what ``clang -O<level>`` runs between front end and code\n"
+           "generation. ``level`` is one of O1, O2, O3, Os, Oz.")
+      .def("explicit_nesting", &Module::explicitNesting, WithoutGIL(),
+           "pipeline"_a,
+           "The pipeline with its nesting written out, so that several can be\n"
+           "joined by commas: ``licm`` is ``function(loop-mssa(licm))``.\n\n"
+           "Raises `PipelineError`.")
+      .def("satisfies", &Module::satisfies, WithoutGIL(), "property"_a,
+           "Whether a property holds that some passes need to be sound:\n"
+           "``uniform-target``, ``no-frame-intrinsics`` or "
+           "``no-own-address``.\n\n"
+           "Raises `LLVMError` for any other name.")
+      .def_prop_ro("pass_seconds", &Module::passSeconds, WithoutGIL(),
+                   "Wall time that `run` has spent in LLVM, in seconds.")
+      .def("instruction_count", &Module::instructionCount, WithoutGIL(),
+           "Number of IR instructions, over all functions.")
+      .def(
+          "autophase",
+          [](Module &Self) {
+            auto *Features = new AutophaseFeatures;
+            {
+              nb::gil_scoped_release Release;
+              *Features = Self.autophase();
+            }
+            nb::capsule Owner(Features, [](void *P) noexcept {
+              delete static_cast<AutophaseFeatures *>(P);
+            });
+            return nb::ndarray<nb::numpy, int64_t,
+                               nb::shape<NumAutophaseFeatures>>(
+                Features->data(), {NumAutophaseFeatures}, Owner);
+          },
+          "The 56 Autophase features of the paper's Table B1, int64, shape "
+          "(56,).")
+      .def("text_size", &Module::textSize, WithoutGIL(),
+           "codegen"_a = CodegenOptions(),
+           "Bytes of executable sections after code generation for the "
+           "module's\n"
+           "own target. The module stays as it is.\n\nRaises `CodegenError`.")
+      .def("structural_hash", &Module::structuralHash, WithoutGIL(),
+           "64-bit hash of the module's structure, names of values left out.")
+      .def("function_hashes", &Module::functionHashes, WithoutGIL(),
+           "(name, structural hash) of each function with a body.")
+      .def("verify", &Module::verify, WithoutGIL(),
+           "Raises `VerificationError` if the IR is broken.")
+      .def("add_size_attributes", &Module::addSizeAttributes, WithoutGIL(),
+           "Mark each function optsize and minsize, as ``clang -Oz`` does.")
+      .def("strip_size_attributes", &Module::stripSizeAttributes, WithoutGIL(),
+           "Remove optsize and minsize from each function.")
+      .def(
+          "bitcode",
+          [](const Module &Self) {
+            std::string Bytes;
+            {
+              nb::gil_scoped_release Release;
+              Bytes = Self.bitcode();
+            }
+            return toBytes(Bytes);
+          },
+          "The module as bitcode, use-list order kept.")
+      .def("ir", &Module::ir, WithoutGIL(), "The module as textual IR.")
+      .def(
+          "object",
+          [](Module &Self, const CodegenOptions &Options) {
+            std::string Bytes;
+            {
+              nb::gil_scoped_release Release;
+              Bytes = Self.generate(OutputKind::Object, Options);
+            }
+            return toBytes(Bytes);
+          },
+          "codegen"_a = CodegenOptions(),
+          "The module as an object file for its own target.\n\n"
+          "Raises `CodegenError`.")
+      .def(
+          "assembly",
+          [](Module &Self, const CodegenOptions &Options) {
+            return Self.generate(OutputKind::Assembly, Options);
+          },
+          WithoutGIL(), "codegen"_a = CodegenOptions(),
+          "The module as assembly text. Raises `CodegenError`.")
+      .def_prop_ro("name", &Module::name, WithoutGIL())
+      .def_prop_ro("triple", &Module::triple, WithoutGIL())
+      .def("__repr__", [](const Module &Self) {
+        return "<Module '" + Self.name() + "', " +
+               std::to_string(Self.instructionCount()) + " instructions>";
+      });
+
+  M.def(
+      "executable_size",
+      [](nb::bytes Object) {
+        const std::string_view Bytes = view(Object);
+        nb::gil_scoped_release Release;
+        return executableSize(llvm::StringRef(Bytes.data(), Bytes.size()));
+      },
+      "object"_a,
+      "Bytes in the executable sections of an object file.\n\n"
+      "Raises `CodegenError` for bytes that are no object file.");
+}

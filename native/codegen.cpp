@@ -1,0 +1,194 @@
+#include "codegen.h"
+
+#include "errors.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Analysis/TargetLibraryInfo.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Object/ObjectFile.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/Transforms/ObjCARC.h"
+
+#include <mutex>
+
+using namespace llvm;
+
+namespace codezero {
+
+#define CODEZERO_FOR_EACH_TARGET(DO)                                           \
+  DO(X86) DO(AArch64) DO(ARM) DO(RISCV) DO(WebAssembly)
+
+// Options that targets set as they build their subtargets, and so set for every
+// other target in the process: WebAssembly's jump tables have at least two
+// entries, x86's four.
+static const char *const TargetGlobals[] = {"min-jump-table-entries",
+                                            "max-jump-table-size"};
+
+static cl::opt<unsigned> &option(const char *Name) {
+  cl::Option *Option = cl::getRegisteredOptions().lookup(Name);
+  if (!Option)
+    throw LLVMError(std::string("LLVM has no option ") + Name);
+  return *static_cast<cl::opt<unsigned> *>(Option);
+}
+
+static std::vector<unsigned> readGlobals() {
+  std::vector<unsigned> Values;
+  for (const char *Name : TargetGlobals)
+    Values.push_back(option(Name));
+  return Values;
+}
+
+// Held while a target sets the globals and while code is generated under them.
+static std::mutex &globalsMutex() {
+  static std::mutex Mutex;
+  return Mutex;
+}
+
+static void writeGlobals(ArrayRef<unsigned> Values) {
+  for (const auto &[Name, Value] : zip_equal(TargetGlobals, Values))
+    option(Name) = Value;
+}
+
+static void initializeTargets() {
+  static std::once_flag Once;
+  std::call_once(Once, [] {
+#define INITIALIZE(Name)                                                       \
+  LLVMInitialize##Name##TargetInfo();                                          \
+  LLVMInitialize##Name##Target();                                              \
+  LLVMInitialize##Name##TargetMC();                                            \
+  LLVMInitialize##Name##AsmPrinter();                                          \
+  LLVMInitialize##Name##AsmParser();
+    CODEZERO_FOR_EACH_TARGET(INITIALIZE)
+#undef INITIALIZE
+  });
+}
+
+ArrayRef<const char *> codegenTargets() {
+#define NAME(Name) #Name,
+  static const char *const Names[] = {CODEZERO_FOR_EACH_TARGET(NAME)};
+#undef NAME
+  return Names;
+}
+
+// clang gives every function the CPU and features of the command line. What the
+// passes add without them (outlined functions, constructors) must agree.
+static const Function *firstDefinitionWithTarget(const Module &M) {
+  for (const Function &F : M)
+    if (!F.isDeclaration() && F.hasFnAttribute("target-cpu"))
+      return &F;
+  return nullptr;
+}
+
+Target::Target(std::unique_ptr<TargetMachine> Machine)
+    : Machine(std::move(Machine)) {}
+
+Target::~Target() = default;
+
+void Target::activate() const {
+  std::lock_guard Lock(globalsMutex());
+  writeGlobals(Globals);
+}
+
+std::unique_ptr<Target> Target::create(const Module &M,
+                                       const CodegenOptions &Options,
+                                       std::string &Error) {
+  initializeTargets();
+  Triple TT = M.getTargetTriple();
+  if (TT.getArch() == Triple::UnknownArch)
+    TT = Triple(sys::getDefaultTargetTriple());
+  const llvm::Target *T = TargetRegistry::lookupTarget(TT, Error);
+  if (!T)
+    return nullptr;
+
+  std::string CPU, Features;
+  if (const Function *F = firstDefinitionWithTarget(M)) {
+    CPU = F->getFnAttribute("target-cpu").getValueAsString();
+    Features = F->getFnAttribute("target-features").getValueAsString();
+  }
+
+  TargetOptions TargetOptions;
+  TargetOptions.AllowFPOpFusion = FPOpFusion::Standard;
+  TargetOptions.FunctionSections = Options.FunctionSections;
+  TargetOptions.DataSections = Options.DataSections;
+  TargetOptions.UseInitArray = true;
+  TargetOptions.EmulatedTLS = TT.hasDefaultEmulatedTLS();
+  if (Options.FloatABI == "hard")
+    TargetOptions.FloatABIType = FloatABI::Hard;
+  else if (Options.FloatABI == "soft")
+    TargetOptions.FloatABIType = FloatABI::Soft;
+  if (const auto *ABI =
+          dyn_cast_or_null<MDString>(M.getModuleFlag("target-abi")))
+    TargetOptions.MCOptions.ABIName = ABI->getString();
+
+  const auto Relocation =
+      M.getPICLevel() == PICLevel::NotPIC ? Reloc::Static : Reloc::PIC_;
+  // clang's code generation level for -O2, -Os and -Oz.
+  std::unique_ptr<TargetMachine> Machine(
+      T->createTargetMachine(TT, CPU, Features, TargetOptions, Relocation,
+                             M.getCodeModel(), CodeGenOptLevel::Default));
+  if (!Machine) {
+    Error = "no code generator for target '" + TT.str() + "'";
+    return nullptr;
+  }
+
+  // A function's subtarget is built when it is first asked for, and sets the
+  // globals then. Built here, all of that is done, on top of LLVM's defaults.
+  std::lock_guard Lock(globalsMutex());
+  static const std::vector<unsigned> Defaults = readGlobals();
+  writeGlobals(Defaults);
+  for (const Function &F : M)
+    if (!F.isDeclaration())
+      Machine->getSubtargetImpl(F);
+  std::unique_ptr<Target> Created(new Target(std::move(Machine)));
+  Created->Globals = readGlobals();
+  return Created;
+}
+
+SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
+  std::lock_guard Lock(globalsMutex());
+  writeGlobals(Globals);
+  // IR without a triple was given the host's target machine.
+  M.setTargetTriple(Machine->getTargetTriple());
+  if (M.getDataLayoutStr().empty())
+    M.setDataLayout(Machine->createDataLayout());
+  if (M.getDataLayout() != Machine->createDataLayout())
+    throw CodegenError("the module's data layout is not that of target '" +
+                       M.getTargetTriple().str() + "'");
+
+  SmallVector<char, 0> Output;
+  raw_svector_ostream Stream(Output);
+  legacy::PassManager Passes;
+  Passes.add(new TargetLibraryInfoWrapperPass(
+      TargetLibraryInfoImpl(M.getTargetTriple())));
+  // clang counts these among the code generator's passes.
+  Passes.add(createObjCARCContractPass());
+  const auto FileType = Kind == OutputKind::Object
+                            ? CodeGenFileType::ObjectFile
+                            : CodeGenFileType::AssemblyFile;
+  if (Machine->addPassesToEmitFile(Passes, Stream, /*DwoOut=*/nullptr, FileType,
+                                   /*DisableVerify=*/true))
+    throw CodegenError("target '" + M.getTargetTriple().str() +
+                       "' cannot emit a file of this type");
+  Passes.run(M);
+  return Output;
+}
+
+uint64_t executableSize(StringRef Object) {
+  auto File =
+      object::ObjectFile::createObjectFile(MemoryBufferRef(Object, "object"));
+  if (!File)
+    throw CodegenError(toString(File.takeError()));
+  uint64_t Size = 0;
+  for (const object::SectionRef &Section : (*File)->sections())
+    if (Section.isText())
+      Size += Section.getSize();
+  return Size;
+}
+
+} // namespace codezero

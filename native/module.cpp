@@ -1,0 +1,335 @@
+#include "module.h"
+
+#include "optimizer.h"
+#include "properties.h"
+
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/DiagnosticPrinter.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/InstrTypes.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IR/StructuralHash.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/IRReader/IRReader.h"
+#include "llvm/Linker/Linker.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
+
+#include <chrono>
+#include <mutex>
+
+using namespace llvm;
+
+namespace codezero {
+
+// A module's LLVMContext, the lock that callers take turns by, and the errors
+// reported since they were last taken. LLVM's own handler would print them, and
+// end the process.
+class Context {
+public:
+  Context() { LLVM.setDiagnosticHandler(std::make_unique<Collector>(Errors)); }
+
+  template <class Error> void throwReported() {
+    if (!Errors.empty())
+      throw Error(std::exchange(Errors, {}));
+  }
+
+  LLVMContext LLVM;
+  std::mutex Mutex;
+
+private:
+  struct Collector : DiagnosticHandler {
+    explicit Collector(std::string &Errors) : Errors(Errors) {}
+    bool handleDiagnostics(const DiagnosticInfo &Info) override {
+      if (Info.getSeverity() == DS_Error) {
+        raw_string_ostream Stream(Errors);
+        DiagnosticPrinterRawOStream Printer(Stream);
+        if (!Errors.empty())
+          Stream << '\n';
+        Info.print(Printer);
+      }
+      return true;
+    }
+    std::string &Errors;
+  };
+
+  std::string Errors;
+};
+
+static void verifyModule(const llvm::Module &M) {
+  std::string Message;
+  raw_string_ostream Stream(Message);
+  if (llvm::verifyModule(M, &Stream))
+    throw VerificationError(StringRef(Message).rtrim().str());
+}
+
+static std::string toString(const SmallVectorImpl<char> &Bytes) {
+  return std::string(Bytes.begin(), Bytes.end());
+}
+
+static SmallVector<char, 0> writeBitcode(const llvm::Module &M) {
+  SmallVector<char, 0> Bytes;
+  raw_svector_ostream Stream(Bytes);
+  // Passes and the code generator visit uses in order: without the order, the
+  // module read back would not always become the same code.
+  WriteBitcodeToFile(M, Stream, /*ShouldPreserveUseListOrder=*/true);
+  return Bytes;
+}
+
+static std::unique_ptr<llvm::Module>
+readBitcode(LLVMContext &Destination, ArrayRef<char> Bytes, StringRef Name) {
+  auto Read = parseBitcodeFile(
+      MemoryBufferRef(StringRef(Bytes.data(), Bytes.size()), Name),
+      Destination);
+  if (!Read)
+    throw LLVMError(llvm::toString(Read.takeError()));
+  return std::move(*Read);
+}
+
+static std::unique_ptr<llvm::Module> copyInto(LLVMContext &Destination,
+                                              const llvm::Module &M) {
+  return readBitcode(Destination, writeBitcode(M), M.getModuleIdentifier());
+}
+
+Module::Module(std::unique_ptr<Context> Owner, std::unique_ptr<llvm::Module> IR)
+    : Owner(std::move(Owner)), IR(std::move(IR)) {
+  // As clang does: names for the values that passes create cost time and space.
+  // The names that were read stay.
+  this->Owner->LLVM.setDiscardValueNames(true);
+}
+
+Module::~Module() = default;
+
+std::unique_ptr<Module> Module::parse(std::string_view Bytes,
+                                      const std::string &Name) {
+  auto Owner = std::make_unique<Context>();
+  // The textual parser reads up to a terminating zero, which a copy adds.
+  auto Buffer = MemoryBuffer::getMemBufferCopy(
+      StringRef(Bytes.data(), Bytes.size()), Name);
+  SMDiagnostic Diagnostic;
+  // As opt does: passes must not go by LLVM's default layout, and the code
+  // generator by the target's.
+  const ParserCallbacks Callbacks(
+      [](StringRef TripleText, StringRef Layout) -> std::optional<std::string> {
+        if (!Layout.empty())
+          return std::nullopt;
+        return Triple(TripleText).computeDataLayout();
+      });
+  auto IR = parseIR(*Buffer, Diagnostic, Owner->LLVM, Callbacks);
+  if (!IR) {
+    const int Line = std::max(Diagnostic.getLineNo(), 0);
+    const int Column = Line ? Diagnostic.getColumnNo() + 1 : 0;
+    throw ParseError(Diagnostic.getMessage().str(), Line, Column);
+  }
+  Owner->throwReported<LLVMError>();
+  codezero::verifyModule(*IR);
+  return std::unique_ptr<Module>(new Module(std::move(Owner), std::move(IR)));
+}
+
+std::unique_ptr<Module> Module::link(const std::vector<const Module *> &Parts,
+                                     const std::string &Name) {
+  auto Owner = std::make_unique<Context>();
+  auto IR = std::make_unique<llvm::Module>(Name, Owner->LLVM);
+  Linker Link(*IR);
+  for (const Module *Part : Parts) {
+    if (!Part)
+      throw LLVMError("cannot link what is no module");
+    std::lock_guard Lock(Part->Owner->Mutex);
+    if (Link.linkInModule(copyInto(Owner->LLVM, *Part->IR))) {
+      Owner->throwReported<LLVMError>();
+      throw LLVMError("cannot link '" + Part->IR->getModuleIdentifier() + "'");
+    }
+  }
+  return std::unique_ptr<Module>(new Module(std::move(Owner), std::move(IR)));
+}
+
+std::unique_ptr<Module> Module::clone() const {
+  std::lock_guard Lock(Owner->Mutex);
+  auto CopyOwner = std::make_unique<Context>();
+  auto Copy = copyInto(CopyOwner->LLVM, *IR);
+  return std::unique_ptr<Module>(
+      new Module(std::move(CopyOwner), std::move(Copy)));
+}
+
+Optimizer &Module::optimizer() {
+  if (!Passes) {
+    // Passes consult a target for costs only: without a code generator for it
+    // they assume none, as opt does.
+    std::string Error;
+    if (IR->getTargetTriple().getArch() != Triple::UnknownArch)
+      OptimizerTarget = Target::create(*IR, CodegenOptions(), Error);
+    Passes = std::make_unique<Optimizer>(
+        OptimizerTarget ? &OptimizerTarget->machine() : nullptr, Features);
+  }
+  if (OptimizerTarget)
+    OptimizerTarget->activate();
+  return *Passes;
+}
+
+bool Module::runLocked(const std::string &Pipeline) {
+  Optimizer &O = optimizer();
+  const auto Start = std::chrono::steady_clock::now();
+  const bool Changed = O.run(*IR, Pipeline);
+  PassSeconds +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - Start)
+          .count();
+  Owner->throwReported<LLVMError>();
+  return Changed;
+}
+
+bool Module::run(const std::string &Pipeline) {
+  std::lock_guard Lock(Owner->Mutex);
+  return runLocked(Pipeline);
+}
+
+bool Module::runVerified(const std::string &Pipeline) {
+  std::lock_guard Lock(Owner->Mutex);
+  auto Backup = writeBitcode(*IR);
+  const bool Changed = runLocked(Pipeline);
+  if (!Changed || !llvm::verifyModule(*IR))
+    return Changed;
+  // Analyses go before the IR that they describe.
+  Passes.reset();
+  OptimizerTarget.reset();
+  Features.forgetAll();
+  IR = readBitcode(Owner->LLVM, Backup, IR->getModuleIdentifier());
+  return false;
+}
+
+void Module::runClangPipeline(const std::string &Level) {
+  static const std::pair<const char *, OptimizationLevel> Levels[] = {
+      {"O1", OptimizationLevel::O1},
+      {"O2", OptimizationLevel::O2},
+      {"O3", OptimizationLevel::O3},
+      {"Os", OptimizationLevel::Os},
+      {"Oz", OptimizationLevel::Oz}};
+  for (const auto &[Name, Value] : Levels)
+    if (Level == Name) {
+      std::lock_guard Lock(Owner->Mutex);
+      optimizer().runClangPipeline(*IR, Value);
+      Owner->throwReported<LLVMError>();
+      return;
+    }
+  throw PipelineError("unknown optimisation level '" + Level +
+                      "': expected O1, O2, O3, Os or Oz");
+}
+
+std::string Module::explicitNesting(const std::string &Pipeline) {
+  std::lock_guard Lock(Owner->Mutex);
+  return optimizer().explicitNesting(Pipeline);
+}
+
+double Module::passSeconds() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return PassSeconds;
+}
+
+bool Module::satisfies(const std::string &Property) const {
+  std::lock_guard Lock(Owner->Mutex);
+  return hasProperty(*IR, Property);
+}
+
+uint64_t Module::instructionCount() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return IR->getInstructionCount();
+}
+
+AutophaseFeatures Module::autophase() {
+  std::lock_guard Lock(Owner->Mutex);
+  return Features.count(*IR);
+}
+
+uint64_t Module::structuralHash() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return StructuralHash(*IR, /*DetailedHash=*/true);
+}
+
+std::vector<std::pair<std::string, uint64_t>> Module::functionHashes() const {
+  std::lock_guard Lock(Owner->Mutex);
+  std::vector<std::pair<std::string, uint64_t>> Hashes;
+  for (const Function &F : *IR)
+    if (!F.isDeclaration())
+      Hashes.emplace_back(F.getName().str(),
+                          StructuralHash(F, /*DetailedHash=*/true));
+  return Hashes;
+}
+
+llvm::SmallVector<char, 0> Module::emit(OutputKind Kind,
+                                        const CodegenOptions &Options) const {
+  std::string Error;
+  auto For = Target::create(*IR, Options, Error);
+  if (!For)
+    throw CodegenError(Error);
+  // Code generation rewrites the IR: it gets a copy, in a context of its own.
+  Context CopyOwner;
+  auto Copy = copyInto(CopyOwner.LLVM, *IR);
+  auto Output = For->generateCode(*Copy, Kind);
+  CopyOwner.throwReported<CodegenError>();
+  return Output;
+}
+
+uint64_t Module::textSize(const CodegenOptions &Options) const {
+  std::lock_guard Lock(Owner->Mutex);
+  const auto Object = emit(OutputKind::Object, Options);
+  return executableSize(StringRef(Object.data(), Object.size()));
+}
+
+std::string Module::generate(OutputKind Kind,
+                             const CodegenOptions &Options) const {
+  std::lock_guard Lock(Owner->Mutex);
+  return codezero::toString(emit(Kind, Options));
+}
+
+void Module::verify() const {
+  std::lock_guard Lock(Owner->Mutex);
+  codezero::verifyModule(*IR);
+}
+
+void Module::addSizeAttributes() {
+  std::lock_guard Lock(Owner->Mutex);
+  for (Function &F : *IR)
+    if (!F.isDeclaration() && !F.hasOptNone()) {
+      F.addFnAttr(Attribute::OptimizeForSize);
+      F.addFnAttr(Attribute::MinSize);
+    }
+}
+
+void Module::stripSizeAttributes() {
+  std::lock_guard Lock(Owner->Mutex);
+  for (const auto Kind : {Attribute::OptimizeForSize, Attribute::MinSize})
+    for (Function &F : *IR) {
+      F.removeFnAttr(Kind);
+      // clang repeats a callee's attributes at its calls.
+      for (Instruction &I : instructions(F))
+        if (auto *Call = dyn_cast<CallBase>(&I))
+          Call->removeFnAttr(Kind);
+    }
+}
+
+std::string Module::bitcode() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return codezero::toString(writeBitcode(*IR));
+}
+
+std::string Module::ir() const {
+  std::lock_guard Lock(Owner->Mutex);
+  std::string Text;
+  raw_string_ostream Stream(Text);
+  IR->print(Stream, /*AAW=*/nullptr);
+  return Text;
+}
+
+std::string Module::name() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return IR->getModuleIdentifier();
+}
+
+std::string Module::triple() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return IR->getTargetTriple().str();
+}
+
+} // namespace codezero

@@ -1,0 +1,94 @@
+// One LLVM module in memory with everything an environment asks of it. The
+// Python class of the same name is a binding of this one.
+
+#pragma once
+
+#include "autophase.h"
+#include "codegen.h"
+#include "errors.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace llvm {
+class Module;
+}
+
+namespace codezero {
+
+class Context;
+class Optimizer;
+
+// Each module has an LLVM context of its own. Methods may be called from
+// several threads: those on one module take turns, those on different ones do
+// not.
+class Module {
+public:
+  // Reads bitcode or textual IR and verifies it. Throws ParseError or
+  // VerificationError.
+  static std::unique_ptr<Module> parse(std::string_view Bytes,
+                                       const std::string &Name);
+  // Links modules into one, as one linker input each. Throws LLVMError.
+  static std::unique_ptr<Module> link(const std::vector<const Module *> &Parts,
+                                      const std::string &Name);
+  ~Module();
+
+  // A copy that passes and the code generator treat as they would treat the
+  // original: use-list order, which both depend on, is kept.
+  std::unique_ptr<Module> clone() const;
+
+  bool run(const std::string &Pipeline);
+  // As run, but if the passes leave IR that does not verify, the module is put
+  // back to what it was, and counts as unchanged.
+  bool runVerified(const std::string &Pipeline);
+  void runClangPipeline(const std::string &Level);
+  std::string explicitNesting(const std::string &Pipeline);
+  // Wall time that run() has spent inside LLVM's passes, in seconds.
+  double passSeconds() const;
+
+  // Whether a property holds that some passes need to be sound; the names and
+  // meanings are in properties.cpp. Throws LLVMError for an unknown name.
+  bool satisfies(const std::string &Property) const;
+
+  uint64_t instructionCount() const;
+  AutophaseFeatures autophase();
+  uint64_t structuralHash() const;
+  // Name and hash of every function with a body.
+  std::vector<std::pair<std::string, uint64_t>> functionHashes() const;
+  uint64_t textSize(const CodegenOptions &Options) const;
+
+  void verify() const;
+  void addSizeAttributes();
+  void stripSizeAttributes();
+
+  std::string bitcode() const;
+  std::string ir() const;
+  std::string generate(OutputKind Kind, const CodegenOptions &Options) const;
+
+  std::string name() const;
+  std::string triple() const;
+
+private:
+  Module(std::unique_ptr<Context> Owner, std::unique_ptr<llvm::Module> IR);
+
+  Optimizer &optimizer();
+  bool runLocked(const std::string &Pipeline);
+  llvm::SmallVector<char, 0> emit(OutputKind Kind,
+                                  const CodegenOptions &Options) const;
+
+  // In this order analyses go before the IR they describe, and the IR before
+  // its context.
+  std::unique_ptr<Context> Owner;
+  std::unique_ptr<llvm::Module> IR;
+  AutophaseCounter Features;
+  std::unique_ptr<Target> OptimizerTarget;
+  std::unique_ptr<Optimizer> Passes;
+  double PassSeconds = 0;
+};
+
+} // namespace codezero

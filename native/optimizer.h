@@ -1,0 +1,63 @@
+// LLVM's new pass manager set up for one module. Analyses live as long as the
+// module and are invalidated by what each pass reports, as within one pipeline,
+// so that a step costs its passes and little else.
+
+#pragma once
+
+#include "llvm/Analysis/CGSCCPassManager.h"
+#include "llvm/Analysis/LoopAnalysisManager.h"
+#include "llvm/IR/PassInstrumentation.h"
+#include "llvm/IR/PassManager.h"
+#include "llvm/Passes/OptimizationLevel.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Passes/StandardInstrumentations.h"
+
+#include "autophase.h"
+
+#include <string>
+
+namespace llvm {
+class Module;
+class TargetMachine;
+} // namespace llvm
+
+namespace codezero {
+
+class Optimizer {
+public:
+  // TM may be null: passes then assume a target without costs of its own. The
+  // functions that passes change are forgotten in Features.
+  Optimizer(llvm::TargetMachine *TM, AutophaseCounter &Features);
+
+  Optimizer(const Optimizer &) = delete;
+  Optimizer &operator=(const Optimizer &) = delete;
+
+  // Runs pipeline text as `opt -passes=` takes it. Returns whether the passes
+  // report a change. Throws PipelineError.
+  bool run(llvm::Module &M, llvm::StringRef Pipeline);
+
+  // Runs the pipeline that clang builds for a size or speed level.
+  void runClangPipeline(llvm::Module &M, llvm::OptimizationLevel Level);
+
+  // The same text with every nesting level written out, so that texts can be
+  // joined by commas: "licm" becomes "function(loop-mssa(licm))". Throws
+  // PipelineError.
+  std::string explicitNesting(llvm::StringRef Pipeline);
+
+private:
+  llvm::ModulePassManager parse(llvm::StringRef Pipeline);
+  void forgetChanged(llvm::StringRef PassID, llvm::Any IR,
+                     const llvm::PreservedAnalyses &Preserved);
+
+  llvm::TargetMachine *TM;
+  AutophaseCounter &Features;
+  llvm::PassInstrumentationCallbacks Callbacks;
+  llvm::OptNoneInstrumentation OptNone{/*DebugLogging=*/false};
+  llvm::PassBuilder Builder;
+  llvm::LoopAnalysisManager LoopAnalyses;
+  llvm::FunctionAnalysisManager FunctionAnalyses;
+  llvm::CGSCCAnalysisManager CGSCCAnalyses;
+  llvm::ModuleAnalysisManager ModuleAnalyses;
+};
+
+} // namespace codezero

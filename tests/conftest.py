@@ -1,0 +1,84 @@
+"""Fixtures: real programs, compiled once a session by the real front ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codezero.compiler.program import Program
+from codezero.programs import ProgramLoader
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+NEVER_ENDS = ",".join(["default<O3>"] * 3_000)
+"""A pass that takes minutes on any real program: none of LLVM's own is sure never to end."""
+
+
+def example_sources() -> list[Path]:
+    suffixes = {".c", ".cpp", ".m", ".f90", ".rs"}
+    return sorted(path for path in EXAMPLES.iterdir() if path.suffix in suffixes)
+
+
+@pytest.fixture(scope="session")
+def load() -> Callable[..., Program]:
+    """Load an example by file name, or any path; remembers what it has loaded."""
+    loader = ProgramLoader()
+    loaded: dict[tuple[Path, tuple[str, ...]], Program] = {}
+
+    def load(path: Path | str, *flags: str) -> Program:
+        path = EXAMPLES / path
+        if (path, flags) not in loaded:
+            loaded[path, flags] = loader.load([path], flags)[0]
+        return loaded[path, flags]
+
+    return load
+
+
+@pytest.fixture
+def sha256(load: Callable[..., Program]) -> Program:
+    return load("sha256.c")
+
+
+@pytest.fixture
+def space_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write a user's pass space of the given pipelines, named by themselves."""
+
+    def write(*pipelines: str) -> Path:
+        path = tmp_path / "space.toml"
+        names = ["never-ends" if p == NEVER_ENDS else p for p in pipelines]
+        entries = [
+            f"[[pass]]\nname = '{name}'\npipeline = '{pipeline}'\n"
+            for name, pipeline in zip(names, pipelines, strict=True)
+        ]
+        path.write_text("name = 'test'\n" + "\n".join(entries))
+        return path
+
+    return write
+
+
+def children_of(pid: int) -> list[int]:
+    """Living child processes, zombies left out."""
+    children = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (status := _status(int(entry.name))):
+            state, parent = status
+            if parent == pid and state != "Z":
+                children.append(int(entry.name))
+    return sorted(children)
+
+
+def is_alive(pid: int) -> bool:
+    status = _status(pid)
+    return status is not None and status[0] != "Z"
+
+
+def _status(pid: int) -> tuple[str, int] | None:
+    """A process's state and parent, or None if there is no such process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return fields[0], int(fields[1])

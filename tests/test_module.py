@@ -1,0 +1,351 @@
+"""The native module: LLVM's behaviour through our binding."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES
+
+from codezero.compiler import (
+    TARGETS,
+    CodegenError,
+    CodegenOptions,
+    LLVMError,
+    Module,
+    ParseError,
+    PipelineError,
+    VerificationError,
+    executable_size,
+)
+from codezero.compiler.program import Program
+from codezero.compiler.toolchain import CLANG, CLANGXX, OPT
+
+ADD = """
+define i32 @add(i32 %a, i32 %b) {
+  %unused = mul i32 %a, 7
+  %sum = add i32 %a, %b
+  ret i32 %sum
+}
+"""
+
+
+def parse(text: str) -> Module:
+    return Module.parse(text.encode())
+
+
+def test_textual_ir_is_parsed_and_optimised() -> None:
+    module = parse(ADD)
+    assert module.instruction_count() == 3
+    assert module.run("dce") is True
+    assert module.instruction_count() == 2
+    assert "%unused" not in module.ir()
+
+
+def test_run_reports_when_nothing_changed() -> None:
+    module = parse(ADD)
+    module.run("dce")
+    assert module.run("dce") is False
+
+
+def test_parse_error_has_line_and_column() -> None:
+    with pytest.raises(ParseError, match="result type 'i32'") as error:
+        parse("define i32 @f() {\n  ret i33 0\n}\n")
+    assert (error.value.line, error.value.column) == (2, 7)
+
+
+def test_bitcode_error_has_no_line(sha256: Program) -> None:
+    with pytest.raises(ParseError) as error:
+        Module.parse(sha256.bitcode[:100])
+    assert (error.value.line, error.value.column) == (0, 0)
+
+
+def test_ir_that_does_not_verify_is_rejected() -> None:
+    # Every use must be dominated by its definition: the parser does not check that.
+    with pytest.raises(VerificationError, match="dominate"):
+        parse("define i32 @f() {\n  %a = add i32 %b, 1\n  %b = add i32 1, 1\n  ret i32 %a\n}\n")
+
+
+def test_unknown_pass_is_an_error_and_runs_nothing() -> None:
+    module = parse(ADD)
+    with pytest.raises(PipelineError, match="unknown function pass 'dec'"):
+        module.run("dce,dec")
+    assert module.instruction_count() == 3
+
+
+def test_errors_are_llvm_errors() -> None:
+    for error in (ParseError, VerificationError, PipelineError, CodegenError):
+        assert issubclass(error, LLVMError)
+
+
+def test_clone_is_independent() -> None:
+    module = parse(ADD)
+    copy = module.clone()
+    copy.run("dce")
+    assert (copy.instruction_count(), module.instruction_count()) == (2, 3)
+    del module
+    assert copy.text_size() > 0
+
+
+def test_clone_becomes_the_same_code(load: Callable[..., Program]) -> None:
+    # Passes depend on the order of use lists, which LLVM's own CloneModule changes.
+    pipeline = "default<Oz>"
+    for name in ("lzss.c", "sha256.c", "json.c", "vm.c"):
+        original = Module.parse(load(name).bitcode)
+        copy = original.clone().clone()
+        original.run(pipeline)
+        copy.run(pipeline)
+        assert copy.ir() == original.ir()
+        assert copy.text_size() == original.text_size()
+
+
+def test_bitcode_of_llvm_10_is_upgraded() -> None:
+    for path in sorted((Path(__file__).parent / "autophase").glob("*.bc")):
+        module = Module.parse(path.read_bytes())
+        module.run("default<Oz>")
+        assert executable_size(module.object()) > 0
+
+
+def test_bitcode_text_and_object_come_back(sha256: Program) -> None:
+    module = Module.parse(sha256.bitcode)
+    assert Module.parse(module.bitcode()).ir() == module.ir()
+    assert Module.parse(module.ir().encode()).instruction_count() == module.instruction_count()
+    assert executable_size(module.object()) == module.text_size()
+    assert ".globl" in module.assembly()
+
+
+def test_executable_size_agrees_with_objdump(sha256: Program, tmp_path: Path) -> None:
+    path = tmp_path / "sha256.o"
+    path.write_bytes(Module.parse(sha256.bitcode).object())
+    headers = subprocess.run(
+        ["objdump", "-h", path], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    sizes = [
+        int(line.split()[2], 16) for line, flags in itertools.pairwise(headers) if "CODE" in flags
+    ]
+    assert sizes
+    assert executable_size(path.read_bytes()) == sum(sizes)
+
+
+def test_executable_size_rejects_what_is_no_object() -> None:
+    with pytest.raises(CodegenError):
+        executable_size(b"this is text")
+
+
+TRIPLES = {
+    "X86": "x86_64-unknown-linux-gnu",
+    "AArch64": "aarch64-unknown-linux-gnu",
+    "ARM": "thumbv7m-none-eabi",
+    "RISCV": "riscv32-unknown-elf",
+    "WebAssembly": "wasm32-unknown-unknown",
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_code_is_generated_for_every_target(target: str) -> None:
+    module = parse(f'target triple = "{TRIPLES[target]}"\n{ADD}')
+    assert module.run("default<Oz>")
+    assert module.text_size() > 0
+    assert module.text_size() == executable_size(module.object())
+
+
+def test_target_without_code_generator_still_optimises() -> None:
+    module = parse(f'target triple = "mips-unknown-linux-gnu"\n{ADD}')
+    assert module.run("default<Oz>")
+    with pytest.raises(CodegenError, match="mips"):
+        module.text_size()
+
+
+def test_ir_without_triple_is_given_the_hosts_code() -> None:
+    assert parse(ADD).text_size() > 0
+
+
+def test_inline_assembly_is_assembled_and_its_errors_reported() -> None:
+    template = 'define void @f() {{\n  call void asm sideeffect "{}", ""()\n  ret void\n}}\n'
+    header = f'target triple = "{TRIPLES["X86"]}"\n'
+    assert parse(header + template.format("nop; nop")).text_size() >= 3
+    with pytest.raises(CodegenError, match="invalid instruction mnemonic"):
+        parse(header + template.format("no_such_instruction")).text_size()
+
+
+def test_function_sections_show_in_the_object(sha256: Program) -> None:
+    module = Module.parse(sha256.bitcode)
+    assert b".text.main" not in module.object()
+    assert b".text.main" in module.object(CodegenOptions(function_sections=True))
+
+
+def test_modules_link() -> None:
+    caller = parse(
+        "declare i32 @add(i32, i32)\n"
+        "define i32 @twice(i32 %a) {\n  %r = call i32 @add(i32 %a, i32 %a)\n  ret i32 %r\n}\n"
+    )
+    linked = Module.link([parse(ADD), caller])
+    assert linked.instruction_count() == 5
+    with pytest.raises(LLVMError, match="add"):
+        Module.link([parse(ADD), parse(ADD)])
+
+
+def test_size_attributes_are_added_and_stripped(sha256: Program) -> None:
+    module = Module.parse(sha256.bitcode)
+    assert " minsize " in module.ir()
+    module.strip_size_attributes()
+    assert "minsize" not in module.ir() and "optsize" not in module.ir()
+    module.add_size_attributes()
+    assert " minsize " in module.ir()
+
+
+def test_one_target_leaves_another_alone(load: Callable[..., Program]) -> None:
+    # WebAssembly's lowering sets LLVM's global option for the smallest jump table.
+    def size() -> int:
+        module = Module.parse(load("vm.c").bitcode)
+        module.run("default<Oz>")
+        return module.text_size()
+
+    before = size()
+    for triple in TRIPLES.values():
+        other = parse(f'target triple = "{triple}"\n{ADD}')
+        other.run("default<Oz>")
+        other.text_size()
+        assert size() == before, triple
+
+
+def test_functions_marked_optnone_are_left_alone() -> None:
+    module = parse(ADD.replace("{", "noinline optnone {", 1))
+    assert module.run("dce") is False
+    assert module.instruction_count() == 3
+
+
+def test_structural_hash_ignores_names_and_sees_changes() -> None:
+    module = parse(ADD)
+    assert parse(ADD.replace("%sum", "%total")).structural_hash() == module.structural_hash()
+    before = module.structural_hash()
+    module.run("dce")
+    assert module.structural_hash() != before
+    assert [name for name, _ in module.function_hashes()] == ["add"]
+
+
+@pytest.mark.parametrize(
+    ("text", "nested"),
+    [
+        ("licm", "function(loop-mssa(licm))"),
+        ("loop-reduce", "function(loop(loop-reduce))"),
+        ("sroa,gvn", "function(sroa,gvn)"),
+        ("inline", "cgscc(inline)"),
+        ("globaldce", "globaldce"),
+        ("default<Oz>", "default<Oz>"),
+        ("function-simplification<Oz>", "function(function-simplification<Oz>)"),
+        ("function(sroa),globaldce", "function(sroa),globaldce"),
+    ],
+)
+def test_nesting_is_written_out(text: str, nested: str) -> None:
+    assert parse(ADD).explicit_nesting(text) == nested
+
+
+def test_other_threads_run_during_a_pass(load: Callable[..., Program]) -> None:
+    module = Module.parse(load("lzss.c").bitcode)
+    finished = threading.Event()
+    ticks = 0
+
+    def optimise() -> None:
+        module.run(",".join(["default<O3>"] * 20))
+        finished.set()
+
+    thread = threading.Thread(target=optimise)
+    thread.start()
+    while not finished.is_set():
+        ticks += 1
+        time.sleep(0.001)
+    thread.join()
+    assert ticks > 10
+
+
+def test_pass_time_is_counted(sha256: Program) -> None:
+    module = Module.parse(sha256.bitcode)
+    assert module.pass_seconds == 0
+    start = time.perf_counter()
+    module.run("default<Oz>")
+    assert 0 < module.pass_seconds <= time.perf_counter() - start
+
+
+TEN_PROGRAMS = [
+    "json.c", "lzss.c", "regex.c", "sha256.c", "vm.c",
+    "btree.cpp", "calc.cpp", "scheduler.cpp", "solver.cpp", "shapes.m",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEN_PROGRAMS)
+@pytest.mark.parametrize("flags", [(), ("-ffunction-sections", "-fno-pic")], ids=["plain", "flags"])
+def test_baseline_is_what_clang_makes(
+    name: str, flags: tuple[str, ...], load: Callable[..., Program], tmp_path: Path
+) -> None:
+    from codezero.soundness.execution import compile_flags
+
+    flags = (*flags, *compile_flags(EXAMPLES / name))
+    program = load(name, *flags)
+    module = Module.parse(program.bitcode)
+    module.run_clang_pipeline("Oz")
+    tool = CLANGXX if name.endswith(".cpp") else CLANG
+    output = tmp_path / "clang.o"
+    subprocess.run([tool.require(), "-Oz", "-c", *flags, EXAMPLES / name, "-o", output], check=True)
+    assert module.text_size(program.codegen) == executable_size(output.read_bytes())
+
+
+@pytest.mark.parametrize("pipeline", ["default<Oz>", "function(sroa,gvn),globaldce,mergefunc"])
+def test_passes_do_what_opt_does(pipeline: str, sha256: Program, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.bc", tmp_path / "out.bc"
+    source.write_bytes(sha256.bitcode)
+    subprocess.run([OPT.require(), f"-passes={pipeline}", source, "-o", output], check=True)
+    module = Module.parse(sha256.bitcode)
+    module.run(pipeline)
+    expected = Module.parse(output.read_bytes())
+    assert module.instruction_count() == expected.instruction_count()
+    assert module.structural_hash() == expected.structural_hash()
+
+
+@pytest.mark.parametrize("triple", ["x86_64-linux-gnu", "aarch64-linux-gnu", "riscv64-linux-gnu"])
+def test_static_constructors_are_where_linkers_look(triple: str) -> None:
+    module = parse(
+        f'target triple = "{triple}"\n'
+        "@llvm.global_ctors = appending global [1 x { i32, ptr, ptr }] "
+        "[{ i32, ptr, ptr } { i32 65535, ptr @f, ptr null }]\n"
+        "define internal void @f() {\n  ret void\n}\n"
+    )
+    assert b".init_array" in module.object()
+    assert b".ctors" not in module.object()
+
+
+def test_ir_without_a_layout_is_optimised_under_its_targets() -> None:
+    # The size of a pointer: 4 bytes on riscv32, 8 by LLVM's default.
+    module = parse(
+        'target triple = "riscv32-unknown-elf"\n'
+        "define i32 @f() {\n  %p = getelementptr ptr, ptr null, i32 1\n"
+        "  %i = ptrtoint ptr %p to i32\n  ret i32 %i\n}\n"
+    )
+    module.run("default<Oz>")
+    assert "ret i32 4" in module.ir()
+
+
+def test_threads_with_different_targets_measure_the_same() -> None:
+    switch = "define i32 @f(i32 %x) {\n  switch i32 %x, label %d ["
+    switch += "".join(f" i32 {i}, label %b{i}" for i in range(3)) + " ]\n"
+    switch += "".join(f"b{i}:\n  ret i32 {i * 77}\n" for i in range(3)) + "d:\n  ret i32 9\n}\n"
+    modules = [parse(f'target triple = "{TRIPLES[t]}"\n{switch}') for t in ("X86", "WebAssembly")]
+    expected = [module.text_size() for module in modules]
+    wrong = []
+
+    def measure(index: int) -> None:
+        for _ in range(100):
+            if modules[index].text_size() != expected[index]:
+                wrong.append(index)
+
+    threads = [threading.Thread(target=measure, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
