@@ -1,0 +1,226 @@
+"""Front ends: from source code to the IR that ``clang -Oz`` would hand to its optimiser.
+
+Each language is one `FrontEnd`: the suffixes it answers to and the command that compiles one file
+to unoptimised bitcode. Flags are the user's own and go to that command as they are.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codezero._native import CodegenOptions
+from codezero.compiler.program import Program
+from codezero.compiler.toolchain import CLANG, CLANGXX, FLANG, RUSTC, Tool
+from codezero.errors import ProgramError
+
+COMPILE_SECONDS = 600.0
+"""Time limit of one compiler run."""
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    language: str
+    suffixes: tuple[str, ...]
+    tool: Tool
+    bitcode_command: Callable[[str, Path, Sequence[str]], list[str]]
+    """(compiler, source, user's flags) -> a command that lacks only ``-o FILE``."""
+    marks_size: bool
+    """Whether it puts minsize on functions by itself, as clang -Oz does."""
+    by_product_flag: str | None = None
+    """Says where to put files that are made besides the output; they are thrown away."""
+
+
+def _clang(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
+    # Disabled passes leave exactly what -Oz's optimiser would have been given. Ours is the last
+    # -O, whatever the user's build system says. Use-list order decides what some passes do.
+    return [
+        compiler,
+        *flags,
+        "-Oz",
+        *("-Xclang", "-disable-llvm-passes", "-Xclang", "-emit-llvm-uselists"),
+        *("-emit-llvm", "-c", str(source)),
+    ]
+
+
+def _flang(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
+    # flang has no -disable-llvm-passes; a bisection limit of zero skips every optional pass. Its
+    # own middle end (FIR) optimises at -O2, and rejects -Oz.
+    return [
+        compiler,
+        *flags,
+        "-O2",
+        *("-mllvm", "-opt-bisect-limit=0", "-mllvm", "-opt-bisect-verbose=0"),
+        *("-emit-llvm", "-c", str(source)),
+    ]
+
+
+def _rustc(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
+    has_main = re.search(r"^\s*(pub\s+)?fn\s+main\s*\(", source.read_text(errors="replace"), re.M)
+    return [
+        compiler,
+        *("--edition=2021", f"--crate-type={'bin' if has_main else 'lib'}"),
+        *flags,
+        *("-Copt-level=z", "-Ccodegen-units=1", "-Cno-prepopulate-passes"),
+        *("--emit=llvm-bc", str(source)),
+    ]
+
+
+FRONT_ENDS = (
+    FrontEnd("C", (".c",), CLANG, _clang, marks_size=True),
+    FrontEnd("C++", (".cpp", ".cc", ".cxx", ".C", ".c++"), CLANGXX, _clang, marks_size=True),
+    FrontEnd("Objective-C", (".m",), CLANG, _clang, marks_size=True),
+    FrontEnd("Objective-C++", (".mm",), CLANGXX, _clang, marks_size=True),
+    FrontEnd(
+        "Fortran",
+        (".f90", ".f95", ".f03", ".f08", ".F90", ".f", ".for", ".F"),
+        FLANG,
+        _flang,
+        marks_size=False,
+        by_product_flag="-J",
+    ),
+    FrontEnd("Rust", (".rs",), RUSTC, _rustc, marks_size=True),
+)
+IR_SUFFIXES = (".bc", ".ll")
+
+_BY_SUFFIX = {suffix: front_end for front_end in FRONT_ENDS for suffix in front_end.suffixes}
+SOURCE_SUFFIXES = tuple(_BY_SUFFIX)
+
+
+def front_end_of(path: Path) -> FrontEnd | None:
+    """The front end of a source file, or None for a file that needs none (.bc, .ll)."""
+    return _BY_SUFFIX.get(path.suffix)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file; not, rather than an error, for a name no file can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Output of a front end, before anything of it runs in this process."""
+
+    program: Program
+    front_end: FrontEnd | None
+
+
+def read_program(path: Path, flags: Sequence[str] = ()) -> Source:
+    """Read or compile one file.
+
+    Raises:
+        ProgramError: no such file, an empty file, an unknown suffix, flags that cannot be used,
+            or a compile error (with the compiler's own message).
+        ToolchainError: the compiler is not installed.
+    """
+    if not exists(path):
+        raise ProgramError(f"{path}: no such file")
+    if not path.is_file():
+        raise ProgramError(f"{path}: not a file")
+    try:
+        contents = path.read_bytes()
+    except OSError as error:
+        raise ProgramError(f"{path}: {error.strerror}") from None
+    if not contents.strip():
+        raise ProgramError(f"{path}: the file is empty")
+    if path.suffix in IR_SUFFIXES:
+        if flags:
+            raise ProgramError(f"{path}: compiler flags have no meaning for LLVM IR")
+        return Source(Program(str(path), contents), None)
+    front_end = front_end_of(path)
+    if front_end is None:
+        known = " ".join((*IR_SUFFIXES, *SOURCE_SUFFIXES))
+        raise ProgramError(f"{path}: unknown kind of file; expected one of {known}")
+    return Source(_compile(path, front_end, flags), front_end)
+
+
+def _compile(path: Path, front_end: FrontEnd, flags: Sequence[str]) -> Program:
+    compiler = front_end.tool.require()
+    codegen = CodegenOptions()
+    if front_end.tool in (CLANG, CLANGXX):
+        codegen = _clang_codegen_options(compiler, path, flags)
+    with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
+        output = Path(directory) / "out.bc"
+        command = [*front_end.bitcode_command(compiler, path, flags), "-o", str(output)]
+        if front_end.by_product_flag:
+            command += [front_end.by_product_flag, directory]
+        run_compiler(command, path)
+        return Program(str(path), output.read_bytes(), codegen)
+
+
+def run_compiler(command: Sequence[str], path: Path, stdin: bytes | None = None) -> str:
+    """Run a compiler; return what it printed. Raises `ProgramError` with its message."""
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, timeout=COMPILE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ProgramError(f"{path}: the compiler took over {COMPILE_SECONDS:.0f} s") from None
+    messages = done.stderr.decode(errors="replace")
+    if done.returncode != 0:
+        raise ProgramError(f"{path}: does not compile\n{messages.strip()}")
+    return messages
+
+
+_UNSUPPORTED = re.compile(
+    r"-fsanitize=(.*,)?(address|kernel-address|memory|kernel-memory|thread|hwaddress|"
+    r"kernel-hwaddress|memtag|dataflow|kcfi|local-bounds|safe-stack|numerical|type|realtime)\b|"
+    r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
+    r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin"
+)
+
+
+def _clang_codegen_options(compiler: str, path: Path, flags: Sequence[str]) -> CodegenOptions:
+    """What the flags mean for code generation, in the words of clang's own driver.
+
+    Raises:
+        ProgramError: flags whose instrumentation clang adds while it optimises: IR taken before
+            that lacks it, so the program would lose what the flag asks for.
+    """
+    command = [compiler, *flags, "-Oz", "-###", "-c", str(path)]
+    arguments = _first_cc1_line(run_compiler(command, path))
+    for argument in arguments:
+        if _UNSUPPORTED.match(argument):
+            raise ProgramError(
+                f"{path}: {argument} works during optimisation, which codezero replaces; "
+                "compile this file without it, or with clang alone"
+            )
+    float_abi = arguments[arguments.index("-mfloat-abi") + 1] if "-mfloat-abi" in arguments else ""
+    return CodegenOptions(
+        function_sections="-ffunction-sections" in arguments,
+        data_sections="-fdata-sections" in arguments,
+        float_abi=float_abi if float_abi == "hard" else "soft" if float_abi else "",
+    )
+
+
+def _first_cc1_line(driver_output: str) -> list[str]:
+    for line in driver_output.splitlines():
+        if '"-cc1"' in line:
+            return shlex.split(line)
+    return []
+
+
+def compile_bitcode(
+    bitcode: bytes, path: Path, front_end: FrontEnd, flags: Sequence[str], output: Path
+) -> None:
+    """Have clang generate code for optimised bitcode, under the user's own flags.
+
+    Only clang knows what each of them means for the object file, from ``-ffunction-sections`` to
+    ``-gsplit-dwarf``. ``output`` is an object or, by its suffix, assembly.
+    """
+    command = [
+        front_end.tool.require(),
+        *flags,
+        "-Oz",
+        *("-Xclang", "-disable-llvm-passes", "-Qunused-arguments"),
+        *("-x", "ir", "-", "-S" if output.suffix == ".s" else "-c", "-o", str(output)),
+    ]
+    run_compiler(command, path, stdin=bitcode)

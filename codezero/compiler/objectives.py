@@ -1,0 +1,31 @@
+"""Objectives: what is to become small, and how it is measured."""
+
+from __future__ import annotations
+
+import enum
+
+from codezero._native import CodegenOptions, Module
+
+
+class Objective(str, enum.Enum):
+    """A cost C(s) of a module in state s; lower is better."""
+
+    INSTRUCTIONS = "instructions"
+    """Number of IR instructions, the paper's measure. Independent of the target."""
+
+    TEXT = "text"
+    """Bytes of executable sections after code generation for the module's own target."""
+
+    def measure(self, module: Module, codegen: CodegenOptions) -> int:
+        """The cost of ``module``; code is generated as ``codegen`` says.
+
+        Raises:
+            CodegenError: ``TEXT``, for a target without a code generator.
+        """
+        if self is Objective.INSTRUCTIONS:
+            return module.instruction_count()
+        return module.text_size(codegen)
+
+    @property
+    def unit(self) -> str:
+        return "instructions" if self is Objective.INSTRUCTIONS else "bytes"

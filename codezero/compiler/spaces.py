@@ -1,0 +1,215 @@
+"""Pass spaces: the passes an agent or a search may choose from, as data.
+
+A space is a TOML file::
+
+    name = "mine"
+    description = "what it is for"
+
+    [[pass]]
+    name = "simplifycfg"              # unique; what results and logs show
+    pipeline = "function(simplifycfg)"  # LLVM's pipeline text; nesting is inferred if left out
+    sound = true                      # false if it may change what a program does
+    reason = "why it preserves behaviour"
+    requires = ["uniform-target"]     # properties without which the pass is skipped
+    verify = true                     # undo the pass where it leaves IR that does not verify
+
+Two spaces come with the package: ``autophase``, the paper's 42 passes, and ``sound``, the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.resources
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from codezero._native import LLVMError, Module, PipelineError
+from codezero.errors import SpaceError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_SPACE = "sound"
+BUILT_IN_SPACES = ("sound", "autophase")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One action: a pass, or several that belong together."""
+
+    name: str
+    pipeline: str
+    """LLVM's pipeline text, nesting written out, so that any two can be joined by a comma."""
+    sound: bool
+    reason: str
+    requires: tuple[str, ...] = ()
+    """Properties of a module (`Module.satisfies`) without which the pass is not sound."""
+    verify: bool = False
+    """The pass is known to leave broken IR now and then: look, and undo it if so."""
+
+    @property
+    def is_whole_pipeline(self) -> bool:
+        """Whether it is one of LLVM's own -O pipelines."""
+        return self.pipeline.startswith("default<")
+
+    def run(self, module: Module) -> bool:
+        """Run the pass. Returns whether the module changed.
+
+        It does not where the pass is not sound (``requires``), nor where the pass broke it
+        (``verify``): the module is then as it was.
+        """
+        if not all(module.satisfies(name) for name in self.requires):
+            return False
+        return module.run_verified(self.pipeline) if self.verify else module.run(self.pipeline)
+
+
+@dataclass(frozen=True)
+class PassSpace:
+    """An ordered set of passes; an action is an index into it."""
+
+    name: str
+    description: str
+    passes: tuple[Pass, ...]
+
+    def __len__(self) -> int:
+        return len(self.passes)
+
+    def pipeline(self, actions: Sequence[int]) -> str:
+        """The text that makes ``opt -passes=`` run these actions in order."""
+        return ",".join(self.passes[action].pipeline for action in actions)
+
+    def names(self, actions: Sequence[int]) -> list[str]:
+        return [self.passes[action].name for action in actions]
+
+    @property
+    def unsound(self) -> list[str]:
+        """Names of the passes that may change what a program does."""
+        return [p.name for p in self.passes if not p.sound]
+
+    def action(self, name: str) -> int:
+        """The action of a pass, by name or by pipeline text.
+
+        Raises:
+            SpaceError: no pass of this space has that name.
+        """
+        index = self._index.get(name)
+        if index is None:
+            raise SpaceError(
+                f"space '{self.name}' has no pass '{name}'{_did_you_mean(name, self._index)}"
+            )
+        return index
+
+    @functools.cached_property
+    def _index(self) -> dict[str, int]:
+        by_pipeline = {p.pipeline: i for i, p in enumerate(self.passes)}
+        return by_pipeline | {p.name: i for i, p in enumerate(self.passes)}
+
+
+def load_space(name_or_path: str | Path) -> PassSpace:
+    """Load a built-in space by name, or a user's TOML file.
+
+    Raises:
+        SpaceError: no such space or file, a file that is not such TOML, or a pass LLVM rejects
+            (named, with the nearest known name).
+    """
+    if str(name_or_path) in BUILT_IN_SPACES:
+        return _load_built_in(str(name_or_path))
+    path = Path(name_or_path)
+    if path.suffix != ".toml" and not path.exists():
+        raise SpaceError(
+            f"no pass space '{name_or_path}': choose {' or '.join(BUILT_IN_SPACES)}, "
+            "or give a TOML file"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpaceError(f"cannot read pass space {path}: {error}") from None
+    return parse_space(text, origin=str(path))
+
+
+@functools.cache
+def _load_built_in(name: str) -> PassSpace:
+    file = importlib.resources.files("codezero.compiler") / "spaces" / f"{name}.toml"
+    return parse_space(file.read_text(encoding="utf-8"), origin=file.name)
+
+
+def parse_space(text: str, origin: str) -> PassSpace:
+    """Parse a space's TOML. ``origin`` names it in errors. Raises `SpaceError`."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpaceError(f"{origin}: {error}") from None
+    entries = table.get("pass")
+    if not isinstance(entries, list) or not entries:
+        raise SpaceError(f"{origin}: no [[pass]] entries")
+    module = Module.parse(b"")
+    passes = tuple(_parse_pass(entry, origin, module) for entry in entries)
+    names = [p.name for p in passes]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpaceError(f"{origin}: two passes are named '{name}'")
+    return PassSpace(
+        name=str(table.get("name", Path(origin).stem)),
+        description=str(table.get("description", "")),
+        passes=passes,
+    )
+
+
+def _parse_pass(entry: Any, origin: str, module: Module) -> Pass:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise SpaceError(f"{origin}: each [[pass]] needs a name")
+    unknown = set(entry) - {field.name for field in fields(Pass)}
+    if unknown:
+        raise SpaceError(f"{origin}: pass '{entry['name']}' has unknown keys: {sorted(unknown)}")
+    pipeline = str(entry.get("pipeline", entry["name"]))
+    requires = entry.get("requires", [])
+    if not isinstance(requires, list):
+        raise SpaceError(f"{origin}: pass '{entry['name']}': requires is not a list")
+    requires = tuple(map(str, requires))
+    try:
+        pipeline = module.explicit_nesting(pipeline)
+        for name in requires:
+            module.satisfies(name)
+    except PipelineError as error:
+        raise SpaceError(f"{origin}: {error}{_nearest_pass(str(error))}") from None
+    except LLVMError as error:
+        raise SpaceError(f"{origin}: pass '{entry['name']}': {error}") from None
+    return Pass(
+        name=entry["name"],
+        pipeline=pipeline,
+        sound=_boolean(entry, "sound", True, origin),
+        reason=str(entry.get("reason", "")),
+        requires=requires,
+        verify=_boolean(entry, "verify", False, origin),
+    )
+
+
+def _boolean(entry: dict[str, Any], key: str, default: bool, origin: str) -> bool:
+    value = entry.get(key, default)
+    if not isinstance(value, bool):
+        raise SpaceError(f"{origin}: pass '{entry['name']}': {key} is neither true nor false")
+    return value
+
+
+def _nearest_pass(message: str) -> str:
+    """LLVM quotes the name it does not know; the nearest one of our spaces is most often meant."""
+    _, _, rest = message.partition("'")
+    unknown, _, _ = rest.partition("'")
+    known = {p.name for name in BUILT_IN_SPACES for p in _built_in_passes(name)}
+    return _did_you_mean(unknown, known)
+
+
+@functools.cache
+def _built_in_passes(name: str) -> tuple[Pass, ...]:
+    return _load_built_in(name).passes
+
+
+def _did_you_mean(name: str, known: Any) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f" (did you mean '{nearest[0]}'?)" if nearest else ""

@@ -1,0 +1,108 @@
+"""Loading: from a program's files to one `Program`, compiled, linked and marked as clang would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from codezero._native import CodegenOptions, LLVMError, Module, ParseError
+from codezero.compiler.frontends import Source, read_program
+from codezero.compiler.program import Program
+from codezero.errors import ProgramError
+from codezero.isolation import Worker, WorkerFailure
+from codezero.programs.suites import program_name
+
+LOAD_SECONDS = 120.0
+
+FINISH = "default<O0>"
+"""What clang runs at every level, and code generation counts on: calls marked always_inline are
+inlined (no library has those functions) and coroutines are split."""
+
+
+class ProgramLoader:
+    """Loads programs, parsing what needs parsing in a child process: bitcode may be broken."""
+
+    def __init__(self) -> None:
+        self._worker = Worker("codezero.programs.load:BitcodeTool")
+
+    def load(self, files: Sequence[Path], flags: Sequence[str] = ()) -> tuple[Program, Source]:
+        """One program from its files, and the front end's output for the first of them.
+
+        Raises:
+            ProgramError, ToolchainError: see `codezero.compiler.frontends.read_program`; also
+                for files that do not link.
+        """
+        sources = [read_program(path, flags) for path in files]
+        first = sources[0]
+        if len(sources) == 1 and not _lacks_size_attributes(first):
+            return first.program, first
+        name = program_name(tuple(files)) if len(files) > 1 else first.program.name
+        parts = [(s.program.name, s.program.bitcode, _lacks_size_attributes(s)) for s in sources]
+        bitcode = self._call(name, "link", parts)
+        return Program(name, bitcode, first.program.codegen), first
+
+    def emit(self, program: Program, suffix: str) -> bytes:
+        """A program as a file's contents: ``.o``, ``.s``, ``.ll`` or ``.bc``."""
+        contents: bytes = self._call(program.name, "emit", program, suffix)
+        return contents
+
+    def _call(self, name: str, method: str, *args: Any) -> Any:
+        try:
+            return self._worker.call(method, *args, timeout=LOAD_SECONDS)
+        except (WorkerFailure, LLVMError) as failure:
+            raise ProgramError(f"{name}: LLVM fails on it ({failure})") from None
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def __enter__(self) -> ProgramLoader:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _lacks_size_attributes(source: Source) -> bool:
+    return source.front_end is not None and not source.front_end.marks_size
+
+
+class BitcodeTool:
+    """What is done to bitcode in the child: it may be broken, and LLVM's reader trusts it."""
+
+    def link(self, parts: list[tuple[str, bytes, bool]]) -> bytes:
+        """Link (name, bitcode, whether to mark functions for size) into one module's bitcode."""
+        modules = []
+        for name, bitcode, add_size_attributes in parts:
+            module = parse_module(Program(name, bitcode, CodegenOptions()))
+            if add_size_attributes:
+                module.add_size_attributes()
+            modules.append(module)
+        if len(modules) == 1:
+            return modules[0].bitcode()
+        try:
+            return Module.link(modules).bitcode()
+        except LLVMError as error:
+            raise ProgramError(f"the files do not link: {error}") from None
+
+    def emit(self, program: Program, suffix: str) -> bytes:
+        module = parse_module(program)
+        if suffix in (".o", ".s"):
+            module.run(FINISH)
+        if suffix == ".o":
+            return module.object(program.codegen)
+        if suffix == ".s":
+            return module.assembly(program.codegen).encode()
+        return module.ir().encode() if suffix == ".ll" else module.bitcode()
+
+
+def parse_module(program: Program) -> Module:
+    """Parse and verify a program's bitcode. Raises `ProgramError` that names the program."""
+    try:
+        return Module.parse(program.bitcode, program.name)
+    except ParseError as error:
+        place = f":{error.line}:{error.column}" if error.line else ""
+        raise ProgramError(f"{program.name}{place}: not valid LLVM IR: {error}") from None
+    except LLVMError as error:
+        first_line = str(error).splitlines()[0]
+        raise ProgramError(f"{program.name}: the IR does not verify: {first_line}") from None

@@ -1,0 +1,178 @@
+"""Pass spaces: the two that ship, and users' own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codezero.compiler import Module, load_space
+from codezero.compiler.program import Program
+from codezero.compiler.spaces import parse_space
+from codezero.errors import SpaceError
+
+# Table B2 of the paper, by column.
+TABLE_B2 = [
+    "adce",
+    "break-crit-edges",
+    "constmerge",
+    "correlated-propagation",
+    "deadargelim",
+    "dse",
+    "early-cse",
+    "functionattrs",
+    "functionattrs",
+    "globaldce",
+    "globalopt",
+    "gvn",
+    "indvars",
+    "inline",
+    "instcombine",
+    "ipsccp",
+    "jump-threading",
+    "lcssa",
+    "licm",
+    "loop-deletion",
+    "loop-idiom",
+    "loop-reduce",
+    "loop-rotate",
+    "loop-simplify",
+    "loop-unroll",
+    "loop-unswitch",
+    "lower-expect",
+    "loweratomic",
+    "lowerinvoke",
+    "lowerswitch",
+    "mem2reg",
+    "memcpyopt",
+    "partial-inliner",
+    "prune-eh",
+    "reassociate",
+    "sccp",
+    "simplifycfg",
+    "sink",
+    "sroa",
+    "strip",
+    "strip-nondebug",
+    "tailcallelim",
+]
+
+
+def test_autophase_is_table_b2() -> None:
+    names = [p.name for p in load_space("autophase").passes]
+    assert len(names) == 42
+    assert len(set(names)) == 42
+    # The doubled functionattrs is two actions, told apart by name.
+    assert [name.removesuffix("-2") for name in names] == TABLE_B2
+
+
+def test_autophase_says_what_is_unsound() -> None:
+    unsound = {p.name for p in load_space("autophase").passes if not p.sound}
+    assert {"loweratomic", "lowerinvoke"} <= unsound
+
+
+def test_sound_is_large_and_only_sound() -> None:
+    space = load_space("sound")
+    assert len(space) >= 80
+    assert all(p.sound for p in space.passes)
+    pipelines = {p.pipeline for p in space.passes}
+    assert {"default<Oz>", "default<Os>", "default<O2>"} <= pipelines
+    assert not any("lower-atomic" in p or "lower-invoke" in p for p in pipelines)
+
+
+@pytest.mark.parametrize("name", ["sound", "autophase"])
+def test_every_pass_has_a_reason(name: str) -> None:
+    for p in load_space(name).passes:
+        assert len(p.reason) > 20, p.name
+
+
+@pytest.mark.parametrize("name", ["sound", "autophase"])
+def test_every_pass_runs(name: str, load: Callable[..., Program]) -> None:
+    program = load("calc.cpp")
+    for p in load_space(name).passes:
+        module = Module.parse(program.bitcode)
+        module.run(p.pipeline)
+        module.verify()
+
+
+@pytest.mark.parametrize("name", ["sound", "autophase"])
+def test_pipelines_join_by_commas(name: str, sha256: Program) -> None:
+    space = load_space(name)
+    module = Module.parse(sha256.bitcode)
+    assert module.explicit_nesting(space.pipeline(range(len(space)))).startswith(
+        space.passes[0].pipeline
+    )
+
+
+def test_user_space_is_read_and_nested(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[[pass]]\nname = "licm"\n\n[[pass]]\nname = "z"\npipeline = "default<Oz>"\n')
+    space = load_space(path)
+    assert space.name == "mine"
+    assert space.pipeline([0, 1]) == "function(loop-mssa(licm)),default<Oz>"
+    assert space.action("z") == 1
+    with pytest.raises(SpaceError, match="did you mean 'licm'"):
+        space.action("lcim")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[pass]]\nname = "instcombin"\n', "unknown pass name 'instcombin'.*'instcombine'"),
+        ("[[pass]\n", "space.toml"),
+        ('name = "empty"\n', r"no \[\[pass\]\]"),
+        ("[[pass]]\nsound = true\n", "needs a name"),
+        ('[[pass]]\nname = "sroa"\n[[pass]]\nname = "sroa"\n', "two passes are named 'sroa'"),
+        ('[[pass]]\nname = "sroa"\nwhy = "?"\n', "unknown keys"),
+        ('[[pass]]\nname = "sroa"\nrequires = ["luck"]\n', "unknown property 'luck'"),
+    ],
+)
+def test_bad_spaces_are_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    with pytest.raises(SpaceError, match=message):
+        load_space(path)
+
+
+def test_missing_space_says_what_there_is() -> None:
+    with pytest.raises(SpaceError, match="sound or autophase"):
+        load_space("no-such-space")
+
+
+FUNCTION = "define i32 @{name}(i32 %x) {attributes} {{\n{body}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "text"),
+    [
+        (
+            "uniform-target",
+            FUNCTION.format(name="f", attributes="", body="  ret i32 1")
+            + FUNCTION.format(name="g", attributes='"target-features"="+bmi2"', body="  ret i32 1"),
+        ),
+        (
+            "no-frame-intrinsics",
+            "declare ptr @llvm.returnaddress(i32)\ndefine ptr @f() {\n"
+            "  %a = call ptr @llvm.returnaddress(i32 0)\n  ret ptr %a\n}\n",
+        ),
+        (
+            "no-own-address",
+            "define i1 @f(ptr %p) {\n  %c = icmp eq ptr %p, @f\n  ret i1 %c\n}\n",
+        ),
+    ],
+)
+def test_passes_are_skipped_where_they_would_be_unsound(requirement: str, text: str) -> None:
+    module = Module.parse(text.encode())
+    assert not module.satisfies(requirement)
+    assert Module.parse(b"define void @f() {\n  ret void\n}\n").satisfies(requirement)
+    text = f'[[pass]]\nname = "globalopt"\nrequires = ["{requirement}"]\n'
+    (guarded,) = parse_space(text, "test.toml").passes
+    before = module.ir()
+    assert guarded.run(module) is False
+    assert module.ir() == before
+
+
+def test_a_self_call_is_no_use_of_its_own_address() -> None:
+    text = "define void @f() {\n  call void @f()\n  ret void\n}\n"
+    assert Module.parse(text.encode()).satisfies("no-own-address")
