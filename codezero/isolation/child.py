@@ -1,0 +1,71 @@
+"""The child's side of a worker: construct an object, then answer calls until the parent is gone."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import resource
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    try:
+        target, kwargs, memory_limit = pickle.loads(connection.recv_bytes())
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard != resource.RLIM_INFINITY:
+            memory_limit = min(memory_limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        instance = _construct(connection, target, kwargs)
+        while instance is not None:
+            method, args = pickle.loads(connection.recv_bytes())
+            _answer(connection, getattr(instance, method), args)
+    except (EOFError, ConnectionResetError, BrokenPipeError):
+        pass
+    # Nothing is left to save, and tearing down LLVM takes time.
+    os._exit(0)
+
+
+def _exit_with_parent() -> None:
+    """End this process when its parent is gone, even in the middle of a pass that never ends.
+
+    Standard input is a pipe that the parent never writes to and that closes when it dies. Passes
+    run without the GIL, so this thread is never held up.
+    """
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(0)
+
+
+def _construct(connection: Connection[Any, Any], target: str, kwargs: dict[str, Any]) -> Any:
+    module, _, name = target.partition(":")
+    instance: list[Any] = []
+    _answer(
+        connection,
+        lambda: instance.append(getattr(importlib.import_module(module), name)(**kwargs)),
+        (),
+    )
+    return instance[0] if instance else None
+
+
+def _answer(connection: Connection[Any, Any], function: Any, args: tuple[Any, ...]) -> None:
+    try:
+        message = pickle.dumps((True, function(*args)), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        message = pickle.dumps((False, _picklable(error)), pickle.HIGHEST_PROTOCOL)
+    connection.send_bytes(message)
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,198 @@
+"""A worker: an object that lives in a process of its own, called as if it were here.
+
+The child is a fresh interpreter rather than a fork, so that it inherits no threads, no locks and
+no GPU, and rather than one of `multiprocessing`, so that callers need no ``__main__`` guard. It
+ignores Ctrl-C, which is its parent's to handle, and dies with its parent however that dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import IO, Any
+
+DEFAULT_MEMORY_LIMIT = 6 << 30
+"""Address space of a child in bytes. A pass that grows a program without bound ends here."""
+
+STARTUP_SECONDS = 60.0
+"""Time for a child to import and construct its object, on a machine however busy."""
+
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from codezero.isolation.child import main; main()"
+
+
+class WorkerFailure(Exception):
+    """A call that ended its process. The worker has to be started again."""
+
+
+class WorkerCrashed(WorkerFailure):
+    """The process ended by itself: LLVM aborted, or ran out of memory or stack."""
+
+
+class WorkerTimedOut(WorkerFailure):
+    """The call overran its time and the process was killed."""
+
+
+class Worker:
+    """An instance of a class in a child process.
+
+    Args:
+        target: ``"package.module:Class"``, importable in the child.
+        kwargs: arguments of the class, pickled.
+        memory_limit: address space of the child in bytes.
+        pass_fds: file descriptors that the child inherits under the same numbers.
+        environment: variables to set in the child, besides this process's.
+
+    One call is under way at a time. `call` waits for its result; `send` and `receive` are its two
+    halves, for a caller that has several workers to wait for (see `fileno`).
+    """
+
+    def __init__(
+        self,
+        target: str,
+        kwargs: dict[str, Any] | None = None,
+        *,
+        memory_limit: int = DEFAULT_MEMORY_LIMIT,
+        pass_fds: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._setup = pickle.dumps((target, kwargs or {}, memory_limit))
+        self._pass_fds = tuple(pass_fds)
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[Any, Any] | None = None
+        self._stderr: IO[bytes] | None = None
+        self._ready = False
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the child if none runs; return without waiting for it. Calls start it as needed."""
+        if self._process is not None:
+            return
+        if self._closed:
+            raise WorkerFailure("the worker is closed")
+        ours, theirs = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        bootstrap = _BOOTSTRAP.format(path=[entry for entry in sys.path if entry])
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", bootstrap, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), *self._pass_fds),
+                stdin=subprocess.PIPE,  # closes when this process dies, and so ends the child
+                stdout=self._stderr,
+                stderr=self._stderr,
+                env=self._environment,
+            )
+        finally:
+            theirs.close()
+        self._connection = Connection(ours.detach())
+        # Connection.poll makes a selector on every call; this is made once.
+        self._poll = select.poll()
+        self._poll.register(self._connection.fileno(), select.POLLIN)
+        self._connection.send_bytes(self._setup)
+        self._ready = False
+
+    def fileno(self) -> int:
+        """Readable when the call under way has ended, by whatever end."""
+        assert self._connection is not None, "no call is under way"
+        return self._connection.fileno()
+
+    def send(self, method: str, *args: Any) -> None:
+        """Begin a call. That the process has died meanwhile shows in `receive`.
+
+        Raises:
+            WorkerFailure: the process does not come up.
+            Exception: what the object's constructor raised.
+        """
+        self.start()
+        if not self._ready:
+            self._receive(time.monotonic() + STARTUP_SECONDS)
+            self._ready = True
+        assert self._connection is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send_bytes(pickle.dumps((method, args), pickle.HIGHEST_PROTOCOL))
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """The result of the call under way.
+
+        Args:
+            timeout: seconds to wait; afterwards the process is killed. None waits for ever.
+
+        Raises:
+            WorkerCrashed, WorkerTimedOut: the process is gone; the next call starts a new one.
+            Exception: what the method raised.
+        """
+        return self._receive(None if timeout is None else time.monotonic() + timeout)
+
+    def call(self, method: str, *args: Any, timeout: float | None = None) -> Any:
+        """Call a method of the object and wait for its result; see `receive`."""
+        try:
+            self.send(method, *args)
+            return self.receive(timeout)
+        except KeyboardInterrupt:
+            # Whatever the child still answers would be taken for the next call's result.
+            self.kill()
+            raise
+
+    def _receive(self, deadline: float | None) -> Any:
+        assert self._connection is not None, "no call is under way"
+        remaining = None if deadline is None else 1_000 * max(0.0, deadline - time.monotonic())
+        try:
+            if not self._poll.poll(remaining):
+                self.kill()
+                raise WorkerTimedOut("no answer in time")
+            succeeded, result = pickle.loads(self._connection.recv_bytes())
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            raise self._crashed() from None
+        if succeeded:
+            return result
+        raise result
+
+    def _crashed(self) -> WorkerCrashed:
+        assert self._process is not None and self._stderr is not None
+        # The connection closes a moment before the process is gone.
+        code = self._process.wait()
+        self._stderr.seek(0)
+        words = self._stderr.read().decode(errors="replace").strip().splitlines()
+        self.kill()
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        # LLVM names the error in its first line; a stack dump may follow.
+        return WorkerCrashed(f"{cause}: {words[0]}" if words else cause)
+
+    def kill(self) -> None:
+        """End the process at once. The next call starts a new one."""
+        if self._process is None:
+            return
+        assert self._connection is not None and self._stderr is not None
+        assert self._process.stdin is not None
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._connection.close()
+        self._stderr.close()
+        self._process = self._connection = self._stderr = None
+
+    def close(self) -> None:
+        """End the process for good: later calls raise `WorkerFailure`."""
+        self._closed = True
+        self.kill()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # At interpreter exit the child notices by itself that its parent is gone.
+        if self._process is not None and os is not None:
+            self.kill()

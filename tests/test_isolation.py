@@ -1,0 +1,143 @@
+"""Worker processes: what kills them, and that nothing survives whoever started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import NEVER_ENDS, children_of, is_alive
+
+from codezero.compiler.program import Program
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import ProgramError
+from codezero.isolation import Worker, WorkerCrashed, WorkerFailure, WorkerTimedOut
+
+
+class Target:
+    """What the tests call in a child."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.value = start
+
+    def add(self, amount: int) -> int:
+        self.value += amount
+        return self.value
+
+    def fail(self) -> None:
+        raise ProgramError("said by the child")
+
+    def abort(self) -> None:
+        os.write(2, b"LLVM ERROR: of its own\n")
+        os.abort()
+
+    def exhaust(self) -> int:
+        return len(bytearray(1 << 34))
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker("test_isolation:Target", {"start": 5})
+
+
+def test_state_lives_in_the_child(worker: Worker) -> None:
+    assert worker.call("add", 1) == 6
+    assert worker.call("add", 1) == 7
+    worker.close()
+
+
+def test_exceptions_come_back(worker: Worker) -> None:
+    with pytest.raises(ProgramError, match="said by the child"):
+        worker.call("fail")
+    assert worker.call("add", 1) == 6
+    worker.close()
+
+
+def test_a_crash_says_how_and_the_next_call_starts_anew(worker: Worker) -> None:
+    with pytest.raises(WorkerCrashed, match="SIGABRT: LLVM ERROR: of its own"):
+        worker.call("abort")
+    assert worker.call("add", 1) == 6
+    worker.close()
+
+
+def test_a_call_that_overruns_is_killed(worker: Worker) -> None:
+    worker.call("add", 1)
+    start = time.monotonic()
+    with pytest.raises(WorkerTimedOut):
+        worker.call("sleep", 60, timeout=0.3)
+    assert time.monotonic() - start < 2
+    assert worker.call("add", 1) == 6
+    worker.close()
+
+
+def test_memory_is_limited(worker: Worker) -> None:
+    with pytest.raises(MemoryError):
+        worker.call("exhaust")
+    worker.close()
+
+
+def test_a_closed_worker_stays_closed(worker: Worker) -> None:
+    worker.close()
+    with pytest.raises(WorkerFailure):
+        worker.call("add", 1)
+
+
+def test_a_target_that_cannot_be_made_is_an_error() -> None:
+    worker = Worker("codezero.env.episode:Episode", {"no_such_argument": 1})
+    with pytest.raises(TypeError, match="no_such_argument"):
+        worker.call("step", 0)
+    worker.close()
+
+
+# A pass that never ends, in a worker of a process that is then killed.
+ORPHAN = """
+import sys
+from pathlib import Path
+from codezero.env import PhaseOrderingEnv
+env = PhaseOrderingEnv(Path(sys.argv[1]), space=sys.argv[2], step_seconds=1000)
+env.reset(seed=0)
+print("ready", flush=True)
+env.step(0)
+"""
+
+
+@pytest.mark.parametrize("kill_with", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_child_outlives_its_parent(
+    kill_with: signal.Signals, tmp_path: Path, space_file: object
+) -> None:
+    source = tmp_path / "f.ll"
+    source.write_text("define i32 @f() {\n  ret i32 0\n}\n")
+    space = space_file(NEVER_ENDS)  # type: ignore[operator]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, str(source), str(space)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert parent.stdout is not None and parent.stdout.readline() == b"ready\n"
+    time.sleep(0.2)
+    (child,) = children_of(parent.pid)
+    parent.send_signal(kill_with)
+    parent.wait(timeout=10)
+    deadline = time.monotonic() + 10
+    while is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(child)
+
+
+def test_settings_travel_to_a_worker(sha256: Program) -> None:
+    from codezero.compiler import load_space
+
+    worker = Worker(
+        "codezero.env.episode:Episode", {"settings": EpisodeSettings(load_space("sound"))}
+    )
+    observation, costs = worker.call("start", sha256)
+    assert len(observation) == 56 + len(load_space("sound"))
+    assert costs.initial > costs.baseline
+    worker.close()
