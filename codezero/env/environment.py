@@ -1,0 +1,220 @@
+"""Phase ordering as a Gymnasium environment: observe a program, choose its next pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, SupportsFloat, cast
+
+import gymnasium
+import numpy as np
+
+from codezero._native import LLVMError
+from codezero.compiler.objectives import Objective
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace, load_space
+from codezero.env.episode import Costs, End, Episode, EpisodeSettings, Observation, Step
+from codezero.env.programs import Programs, ProgramSource
+from codezero.errors import ProgramError
+from codezero.isolation import Worker, WorkerFailure, WorkerTimedOut
+
+STEP_SECONDS = 10.0
+"""Default wall time of a step."""
+START_SECONDS = 60.0
+"""Wall time of a reset: parsing, and optimising once to measure the baseline."""
+
+Info = dict[str, Any]
+
+
+def make_settings(
+    space: PassSpace | str | Path,
+    objective: Objective | str,
+    protocol: Protocol | str,
+    max_steps: int,
+    observe_sizes: bool,
+) -> EpisodeSettings:
+    """Settings from what a user may write: names for spaces, objectives and protocols."""
+    return EpisodeSettings(
+        space=space if isinstance(space, PassSpace) else load_space(space),
+        objective=Objective(objective),
+        protocol=Protocol(protocol),
+        max_steps=max_steps,
+        observe_sizes=observe_sizes,
+    )
+
+
+def observation_space(settings: EpisodeSettings) -> gymnasium.Space[Observation]:
+    """Ratios and counts: no part is negative, and none has a bound that holds for any program."""
+    box = gymnasium.spaces.Box(0.0, np.inf, (settings.observation_size,), np.float32)
+    return cast("gymnasium.Space[Observation]", box)
+
+
+class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
+    """Choose LLVM passes for a program, one a step.
+
+    **Action**: an index into the pass space, ``Discrete(len(space))``.
+
+    **Observation**: float32, shape ``(56 + len(space),)``. The 56 Autophase features over the
+    program's current instruction count, then how often each action was taken over ``max_steps``
+    (Appendix B.2 of the paper). With ``observe_sizes`` two more: the cost over the start's and
+    over the baseline's. `settings.layout` names the slices.
+
+    **Reward**: equation (2), ``(C(s_t) - C(s_t+1)) / max(C(s_0) - C(s_b), 1)``. The return of an
+    episode above 1 is a program smaller than the baseline makes it.
+
+    **End**: truncated after ``max_steps``; terminated when the program has grown to more than 4
+    times its instructions at the start + 3,000; truncated when LLVM crashes, reports an error or
+    overruns ``step_seconds`` (reward 0, the observation is the last one before).
+
+    **Info**: ``cost`` and ``changed`` (whether the pass did anything) on every step; ``program``,
+    ``initial`` and ``baseline`` (costs) on reset;
+    on the last step ``end`` (an `End`'s value), and after a crash, an error or a timeout also
+    ``error`` (the reason) and ``actions`` (those so far, the last one at fault).
+
+    Args:
+        programs: a `Program`, a path, or an iterable of these; see `ProgramSource`.
+        space: name of a built-in pass space, a TOML file, or a `PassSpace`.
+        objective: ``"instructions"`` or ``"text"``.
+        protocol: ``"clang"`` or ``"paper"``.
+        max_steps: length of an episode (the paper's 45).
+        observe_sizes: append the two relative sizes to the observation.
+        step_seconds: wall time of a step.
+        isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
+            (some 50 us), no wall time is enforced, and a crash of LLVM is a crash of this process.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
+
+    def __init__(
+        self,
+        programs: Programs,
+        *,
+        space: PassSpace | str | Path = DEFAULT_SPACE,
+        objective: Objective | str = Objective.INSTRUCTIONS,
+        protocol: Protocol | str = Protocol.CLANG,
+        max_steps: int = 45,
+        observe_sizes: bool = False,
+        step_seconds: float = STEP_SECONDS,
+        isolated: bool = True,
+    ) -> None:
+        self.settings = make_settings(space, objective, protocol, max_steps, observe_sizes)
+        self.action_space = gymnasium.spaces.Discrete(len(self.settings.space))
+        self.observation_space = observation_space(self.settings)
+        self.step_seconds = step_seconds
+        self.programs = ProgramSource(programs)
+        self.actions: list[int] = []
+        """Actions of the episode so far."""
+        self.costs = Costs(0, 0)
+        self.cost = 0
+        self._observation = np.zeros(self.settings.observation_size, np.float32)
+        self._running = False
+        self._episode: Episode | None = None
+        self._worker: Worker | None = None
+        if isolated:
+            self._worker = Worker("codezero.env.episode:Episode", {"settings": self.settings})
+        else:
+            self._episode = Episode(self.settings)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """Begin an episode on the next program, or on ``options["program"]``.
+
+        Raises:
+            ProgramError: the program cannot be read, or LLVM fails before the first action.
+        """
+        super().reset(seed=seed)
+        if options and "program" in options:
+            program = self.programs.load(options["program"])
+        else:
+            program = self.programs.next(self.np_random)
+        try:
+            self._observation, self.costs = self._call("start", program, timeout=START_SECONDS)
+        except WorkerFailure as failure:
+            raise ProgramError(f"{program.name}: LLVM fails on it ({failure})") from None
+        except LLVMError as error:
+            raise ProgramError(f"{program.name}: {error}") from None
+        self.actions = []
+        self._running = True
+        self.cost = self.costs.initial
+        return self._observation, {
+            "program": program.name,
+            "initial": self.costs.initial,
+            "baseline": self.costs.baseline,
+            "cost": self.cost,
+        }
+
+    def step(self, action: Any) -> tuple[Observation, SupportsFloat, bool, bool, Info]:
+        if not self.action_space.contains(action):
+            raise ValueError(f"{action} is no action: there are {len(self.settings.space)}")
+        if not self._running:
+            raise gymnasium.error.ResetNeeded("the episode is over: call reset first")
+        self.actions.append(int(action))
+        try:
+            step: Step = self._call("step", int(action), timeout=self.step_seconds)
+        except (WorkerFailure, LLVMError) as failure:
+            self._running = False
+            return self._observation, 0.0, False, True, self._failure_info(failure)
+        self._observation, self.cost = step.observation, step.cost
+        info: Info = {"cost": step.cost, "changed": step.changed}
+        if step.end is not None:
+            info["end"] = step.end.value
+        return step.observation, step.reward, step.terminated, step.truncated, info
+
+    def _failure_info(self, failure: Exception) -> Info:
+        return {"cost": self.cost, **failure_info(failure, self.actions)}
+
+    def save(self) -> int:
+        """Keep a snapshot of the program; returns a handle for `restore`.
+
+        Handles are good until the next reset, crash or timeout.
+        """
+        handle: int = self._call("save", timeout=self.step_seconds)
+        return handle
+
+    def restore(self, handle: int, actions: list[int]) -> Observation:
+        """Go back to a snapshot that was saved after ``actions``."""
+        self._observation, self.cost = self._call("restore", handle, timeout=self.step_seconds)
+        self.actions = list(actions)
+        return self._observation
+
+    def drop(self, handle: int) -> None:
+        """Forget a snapshot."""
+        self._call("drop", handle, timeout=self.step_seconds)
+
+    def finish(self) -> tuple[bool, int, bytes]:
+        """The program as it is now, made ready for code generation; the episode can go on.
+
+        Returns whether that changed anything, the cost, and the bitcode; see `Episode.finish`.
+        """
+        finished: tuple[bool, int, bytes] = self._call("finish", timeout=START_SECONDS)
+        return finished
+
+    def baseline_bitcode(self) -> bytes:
+        """The program as the baseline makes it."""
+        bitcode: bytes = self._call("baseline_bitcode", timeout=START_SECONDS)
+        return bitcode
+
+    def pass_seconds(self) -> float:
+        """Wall time spent inside LLVM's passes in this episode."""
+        seconds: float = self._call("pass_seconds", timeout=self.step_seconds)
+        return seconds
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+    def _call(self, method: str, *args: Any, timeout: float) -> Any:
+        if self._worker is not None:
+            return self._worker.call(method, *args, timeout=timeout)
+        return getattr(self._episode, method)(*args)
+
+
+def failure_info(failure: Exception, actions: list[int]) -> Info:
+    """What the last step of a failed episode says of the failure."""
+    if isinstance(failure, WorkerTimedOut):
+        end = End.TIMEOUT
+    elif isinstance(failure, WorkerFailure):
+        end = End.CRASH
+    else:
+        end = End.ERROR
+    return {"end": end.value, "error": str(failure), "actions": list(actions)}

@@ -1,0 +1,236 @@
+"""The Gymnasium environment: its contract, equation (2), and its limits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import NEVER_ENDS
+from gymnasium.utils.env_checker import check_env
+
+from codezero.compiler.program import Program
+from codezero.env import PhaseOrderingEnv
+from codezero.env.episode import Costs
+from codezero.errors import CodeZeroError, ProgramError
+
+
+@pytest.fixture
+def env(sha256: Program) -> Iterator[PhaseOrderingEnv]:
+    env = PhaseOrderingEnv(sha256)
+    yield env
+    env.close()
+
+
+def action(env: PhaseOrderingEnv, name: str) -> int:
+    return env.settings.space.action(name)
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize("objective", ["instructions", "text"])
+def test_check_env(sha256: Program, isolated: bool, objective: str) -> None:
+    env = PhaseOrderingEnv(
+        sha256, space="autophase", objective=objective, isolated=isolated, observe_sizes=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Counts and ratios have no upper bound, of which the checker warns.
+        warnings.filterwarnings("ignore", message=".*infinity.*")
+        check_env(env, skip_render_check=True)
+    env.close()
+
+
+def test_it_is_registered(sha256: Program) -> None:
+    env = gymnasium.make("codezero/PhaseOrdering-v0", programs=sha256, space="autophase")
+    observation, info = env.reset(seed=0)
+    assert observation.shape == (56 + 42,)
+    assert info["initial"] > info["baseline"] > 0
+    env.close()
+
+
+@pytest.mark.parametrize("imports", ["codezero, gymnasium", "gymnasium, codezero"])
+def test_registration_needs_the_import_alone(imports: str) -> None:
+    program = f"import {imports}; gymnasium.spec('codezero/PhaseOrdering-v0')"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_rewards_follow_equation_2(env: PhaseOrderingEnv) -> None:
+    _, info = env.reset(seed=0)
+    cost, total = info["initial"], 0.0
+    for name in ("sroa", "default<Oz>"):
+        _, reward, _, _, step = env.step(action(env, name))
+        expected = (cost - step["cost"]) / (info["initial"] - info["baseline"])
+        assert reward == pytest.approx(expected)
+        cost, total = step["cost"], total + float(reward)
+    assert total == pytest.approx((info["initial"] - cost) / (info["initial"] - info["baseline"]))
+
+
+@pytest.mark.parametrize("baseline", [100, 120])
+def test_reward_is_finite_where_the_baseline_gains_nothing(baseline: int) -> None:
+    assert Costs(initial=100, baseline=baseline).reward(100, 97) == 3.0
+
+
+def test_optimising_as_the_baseline_returns_one(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, protocol="paper", space="sound")
+    env.reset(seed=0)
+    assert env.step(action(env, "default<Oz>"))[1] == pytest.approx(1.0)
+    env.close()
+
+
+def test_observation_is_autophase_and_histogram(env: PhaseOrderingEnv) -> None:
+    from codezero.compiler import Module
+
+    observation, _ = env.reset(seed=0)
+    layout = env.settings.layout
+    module = Module.parse(env.programs.load(env.programs._programs[0]).bitcode)  # type: ignore
+    features = module.autophase()
+    np.testing.assert_allclose(observation[layout["autophase"]], features / features[51], 1e-6)
+    assert not observation[layout["histogram"]].any()
+    sroa = action(env, "sroa")
+    env.step(sroa)
+    observation = env.step(sroa)[0]
+    histogram = observation[layout["histogram"]]
+    assert histogram[sroa] == pytest.approx(2 / 45)
+    assert histogram.sum() == pytest.approx(2 / 45)
+
+
+def test_sizes_are_observed_on_request(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, observe_sizes=True)
+    observation, info = env.reset(seed=0)
+    sizes = observation[env.settings.layout["sizes"]]
+    assert sizes == pytest.approx([1.0, info["initial"] / info["baseline"]])
+    env.close()
+
+
+def test_episode_is_truncated_after_its_steps(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, max_steps=3)
+    env.reset(seed=0)
+    steps = [env.step(action(env, "dce")) for _ in range(3)]
+    assert [(s[2], s[3]) for s in steps] == [(False, False), (False, False), (False, True)]
+    assert steps[-1][4]["end"] == "steps"
+    env.close()
+
+
+def test_growth_ends_the_episode(space_file: Callable[..., Path], tmp_path: Path) -> None:
+    # A function that calls another twice, forty times over: inlining doubles it every time.
+    lines = ["define internal i32 @f0(i32 %x) {\n  %y = mul i32 %x, %x\n  ret i32 %y\n}"]
+    for i in range(1, 20):
+        lines.append(
+            f"define internal i32 @f{i}(i32 %x) alwaysinline {{\n"
+            f"  %a = call i32 @f{i - 1}(i32 %x)\n  %b = call i32 @f{i - 1}(i32 %a)\n"
+            "  ret i32 %b\n}"
+        )
+    lines.append("define i32 @g(i32 %x) {\n  %a = call i32 @f19(i32 %x)\n  ret i32 %a\n}")
+    path = tmp_path / "grows.ll"
+    # The baseline inlines, too: only at the thirteenth doubling is the limit reached.
+    path.write_text("\n".join(lines[:14]) + lines[-1].replace("f19", "f13"))
+    env = PhaseOrderingEnv(path, space=space_file("always-inline"))
+    env.reset(seed=0)
+    _, reward, terminated, truncated, info = env.step(0)
+    assert (terminated, truncated, info["end"]) == (True, False, "growth")
+    assert float(reward) < 0
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "end"),
+    [
+        ("trigger-crash-module", "crash"),
+        (NEVER_ENDS, "timeout"),
+        ("trigger-verifier-error", None),
+    ],
+)
+def test_failure_costs_its_episode_only(
+    pipeline: str, end: str | None, sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    env = PhaseOrderingEnv(sha256, space=space_file("sroa", pipeline), step_seconds=1.0)
+    env.reset(seed=0)
+    before = env.step(0)[0]
+    start = time.monotonic()
+    observation, reward, terminated, truncated, info = env.step(1)
+    if end is not None:
+        assert (reward, terminated, truncated, info["end"]) == (0.0, False, True, end)
+        assert info["actions"] == [0, 1]
+        assert info["error"]
+        np.testing.assert_array_equal(observation, before)
+    assert time.monotonic() - start < 5
+    env.reset(seed=0)
+    assert env.step(0)[3] is False
+    env.close()
+
+
+def test_snapshots_restore_the_program(env: PhaseOrderingEnv) -> None:
+    env.reset(seed=0)
+    env.step(action(env, "sroa"))
+    handle, cost = env.save(), env.cost
+    env.step(action(env, "default<Oz>"))
+    optimised = env.cost
+    assert optimised < cost
+    env.restore(handle, env.actions[:1])
+    assert env.cost == cost
+    env.step(action(env, "default<Oz>"))
+    assert env.cost == optimised
+
+
+def test_same_actions_same_program(env: PhaseOrderingEnv) -> None:
+    rng = np.random.default_rng(0)
+    actions = rng.integers(len(env.settings.space), size=20)
+    results = []
+    for _ in range(2):
+        env.reset(seed=0)
+        for a in actions:
+            env.step(a)
+        results.append(env.finish())
+    assert results[0] == results[1]
+
+
+def test_programs_are_drawn_by_seed(load: Callable[..., Program]) -> None:
+    programs = [load(name) for name in ("sha256.c", "lzss.c", "json.c")]
+    env = PhaseOrderingEnv(programs)
+
+    def names(seed: int) -> list[str]:
+        first = env.reset(seed=seed)[1]["program"]
+        return [first, *(env.reset()[1]["program"] for _ in range(5))]
+
+    assert names(1) == names(1)
+    assert len(set(names(1))) > 1
+    env.close()
+
+
+def test_an_iterable_is_followed_in_order_and_begun_again(load: Callable[..., Program]) -> None:
+    programs = {name: load(name) for name in ("sha256.c", "json.c")}
+    env = PhaseOrderingEnv(programs.values())
+    seen = [env.reset()[1]["program"] for _ in range(4)]
+    assert [Path(name).name for name in seen] == ["sha256.c", "json.c", "sha256.c", "json.c"]
+    env.close()
+
+
+def test_bad_programs_are_refused() -> None:
+    with pytest.raises(CodeZeroError, match="no programs"):
+        PhaseOrderingEnv([])
+    env = PhaseOrderingEnv(Program("broken.bc", b"BC\xc0\xde and nothing else"))
+    with pytest.raises(ProgramError, match=r"broken\.bc"):
+        env.reset(seed=0)
+    env.close()
+
+
+def test_acting_after_the_end_or_out_of_range_is_refused(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    env = PhaseOrderingEnv(sha256, space=space_file("sroa", "trigger-crash-module"))
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(0)
+    env.reset(seed=0)
+    for bad in (-1, 2):
+        with pytest.raises(ValueError, match="no action"):
+            env.step(bad)
+    env.step(1)
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(0)
+    env.close()
