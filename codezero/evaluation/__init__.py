@@ -1,0 +1,1 @@
+"""Evaluation: policies over suites of programs, and the tables that results are reported in."""

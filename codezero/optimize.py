@@ -1,0 +1,166 @@
+"""The main job: the smallest program that a policy finds, and never a larger one than -Oz's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from codezero._native import LLVMError
+from codezero.compiler.frontends import Source
+from codezero.compiler.program import Program
+from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.episode import Costs, EpisodeSettings
+from codezero.errors import ProgramError
+from codezero.isolation import WorkerFailure
+from codezero.programs.load import FINISH, ProgramLoader
+from codezero.search.policy import Policy
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """A program made small, and what that took."""
+
+    program: Program
+    policy: str
+    costs: Costs
+    """Of the program at the start, and as the baseline makes it."""
+    found: int
+    """Cost of what the policy found, before the fallback."""
+    cost: int
+    """Cost of the result."""
+    passes: tuple[str, ...]
+    """Names of the passes that make the result from the start; of no use if ``fell_back``."""
+    pipeline: str
+    """The same as text for ``opt -passes=``."""
+    fell_back: bool
+    """The baseline was smaller, or nothing better was found: the result is the baseline."""
+    seconds: float
+    """Wall time from unoptimised to optimised IR, measuring included."""
+    bitcode: bytes = field(repr=False)
+
+    @property
+    def ratio(self) -> float:
+        """Baseline over optimised: above 1 is smaller than the baseline."""
+        return max(self.costs.baseline, 1) / max(self.cost, 1)
+
+
+def optimize(
+    program: Program, policy: Policy, env: PhaseOrderingEnv, rng: np.random.Generator
+) -> Optimized:
+    """Make a program small.
+
+    The passes found are run once more from the start, so that what is returned is what the list
+    of passes makes, and verified. Where that is not smaller than the baseline, the result is the
+    baseline.
+
+    Raises:
+        ProgramError: LLVM cannot even read or measure the program.
+    """
+    start = time.monotonic()
+    found = policy.run(env, program, rng)
+    actions = _effective(env, program, found.actions)
+    result = _replay(env, program, actions)
+    costs, space = env.costs, env.settings.space
+    if result is not None and result.cost < costs.baseline:
+        passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
+        if result.finish_changed:
+            pipeline = ",".join(filter(None, (pipeline, FINISH)))
+        fell_back = False
+    else:
+        passes, pipeline, fell_back = (), BASELINE_PIPELINE, True
+        result = _Result(False, costs.baseline, _baseline(env, program))
+    return Optimized(
+        program=program,
+        policy=policy.name,
+        costs=costs,
+        found=found.cost,
+        cost=result.cost,
+        passes=passes,
+        pipeline=pipeline,
+        fell_back=fell_back,
+        seconds=time.monotonic() - start,
+        bitcode=result.bitcode,
+    )
+
+
+BASELINE_PIPELINE = "default<Oz>"
+
+
+class _Result(NamedTuple):
+    finish_changed: bool
+    cost: int
+    bitcode: bytes
+
+
+def _effective(
+    env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The actions without those that change nothing where they stand."""
+    env.reset(options={"program": program})
+    effective = []
+    for action in actions:
+        info = env.step(action)[4]
+        if "error" in info:
+            break  # the replay will end there, too
+        if info["changed"]:
+            effective.append(action)
+    return tuple(effective)
+
+
+def _replay(env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...]) -> _Result | None:
+    """The program after some actions; None if LLVM fails on them, or they break the program."""
+    env.reset(options={"program": program})
+    try:
+        for action in actions:
+            if "error" in env.step(action)[4]:
+                return None
+        return _Result(*env.finish())
+    except (LLVMError, WorkerFailure):
+        return None
+
+
+def _baseline(env: PhaseOrderingEnv, program: Program) -> bytes:
+    env.reset(options={"program": program})
+    try:
+        return env.baseline_bitcode()
+    except (LLVMError, WorkerFailure) as error:
+        raise ProgramError(f"{program.name}: LLVM fails on it ({error})") from None
+
+
+class Optimizer:
+    """Makes one program after another small, each from its files: an environment and a loader.
+
+    Args:
+        settings: space, objective and protocol.
+        seed: of policies that choose at random; each program is given a generator of its own.
+    """
+
+    def __init__(self, settings: EpisodeSettings, seed: int = 0) -> None:
+        self._seed = seed
+        self.loader = ProgramLoader()
+        self._env = PhaseOrderingEnv(
+            iter(()),  # each reset names its program
+            space=settings.space,
+            objective=settings.objective,
+            protocol=settings.protocol,
+        )
+
+    def run(
+        self, files: Sequence[Path], flags: Sequence[str], policy: Policy
+    ) -> tuple[Optimized, Source]:
+        """Load a program, and optimise it.
+
+        Raises:
+            ProgramError, ToolchainError: it cannot be loaded, or LLVM cannot measure it.
+        """
+        program, source = self.loader.load(files, flags)
+        return optimize(program, policy, self._env, np.random.default_rng(self._seed)), source
+
+    def close(self) -> None:
+        self._env.close()
+        self.loader.close()

@@ -1,0 +1,61 @@
+"""Budgets: how long a search may go on."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import dataclass
+
+from codezero.errors import CodeZeroError
+
+_SECONDS_PER = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on wall time, in seconds, or on trials; None is no limit."""
+
+    seconds: float | None = None
+    trials: int | None = None
+
+    @staticmethod
+    def parse(text: str) -> Budget:
+        """``"500ms"``, ``"1s"``, ``"2m"``, ``"1h"``, or a number of trials, ``"200"``.
+
+        Raises:
+            CodeZeroError: any other text.
+        """
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text.strip())
+        if match and match[2]:
+            return Budget(seconds=float(match[1]) * _SECONDS_PER[match[2]])
+        if match and match[1].isdecimal() and int(match[1]) > 0:
+            return Budget(trials=int(match[1]))
+        raise CodeZeroError(
+            f"budget '{text}' is neither a time (500ms, 1s, 2m) nor a number of trials (200)"
+        )
+
+    def start(self) -> Meter:
+        return Meter(self)
+
+
+class Meter:
+    """A budget being spent."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._start = time.monotonic()
+        self.trials = 0
+
+    def out_of_time(self) -> bool:
+        return self.seconds_left() <= 0
+
+    def seconds_left(self) -> float:
+        """Infinite without a limit on time."""
+        if self._budget.seconds is None:
+            return math.inf
+        return self._budget.seconds - (time.monotonic() - self._start)
+
+    def spent(self) -> bool:
+        trials = self._budget.trials
+        return self.out_of_time() or (trials is not None and self.trials >= trials)

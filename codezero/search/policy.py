@@ -1,0 +1,65 @@
+"""Policies by name: what ``--policy`` and ``--search`` accept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from codezero.compiler.program import Program
+from codezero.env.environment import PhaseOrderingEnv
+from codezero.errors import CodeZeroError
+from codezero.search.budget import Budget
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best prefix of actions that a policy came by, and its cost."""
+
+    actions: tuple[int, ...]
+    cost: int
+    trials: int
+    """Episodes begun, or for greedy search actions tried."""
+
+
+class Policy(Protocol):
+    """A way to choose passes for a program."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+        """Choose passes for ``program`` by acting in ``env``.
+
+        Crashes and timeouts of LLVM cost the episode they happen in. Raises `ProgramError` when
+        the program cannot even be started.
+        """
+        ...
+
+
+def parse_policy(text: str) -> Policy:
+    """A policy from its name: ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``.
+
+    Raises:
+        CodeZeroError: an unknown name, a bad budget, or a list that cannot be read.
+    """
+    from codezero.search.greedy import GreedySearch
+    from codezero.search.sequences import FixedSequence, RandomSearch
+
+    name, _, argument = text.partition(":")
+    if name == "none" and not argument:
+        return FixedSequence("none", ())
+    if name == "random" and not argument:
+        return RandomSearch(Budget(trials=1))
+    if name == "random-search":
+        return RandomSearch(Budget.parse(argument or "1s"))
+    if name == "greedy":
+        return GreedySearch(Budget.parse(argument) if argument else Budget())
+    if name == "fixed" and argument:
+        return FixedSequence.read(Path(argument))
+    raise CodeZeroError(
+        f"unknown policy '{text}': choose none, random, random-search[:BUDGET], "
+        "greedy[:BUDGET] or fixed:FILE"
+    )

@@ -1,0 +1,90 @@
+"""Sequences chosen without looking at the program: at random, or one list for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from codezero.compiler.program import Program
+from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.episode import End
+from codezero.errors import CodeZeroError
+from codezero.search.budget import Budget, Meter
+from codezero.search.policy import Found
+
+FAILURES = frozenset((End.CRASH.value, End.TIMEOUT.value, End.ERROR.value))
+"""Ends after which the program, as it was, is gone."""
+
+
+def best_prefix(
+    env: PhaseOrderingEnv, program: Program, actions: Iterable[int], meter: Meter
+) -> Found:
+    """Run one episode; the shortest prefix with the lowest cost in it."""
+    env.reset(options={"program": program})
+    best, length = env.cost, 0
+    for action in actions:
+        if meter.out_of_time():
+            break
+        _, _, terminated, truncated, info = env.step(action)
+        if info.get("end") not in FAILURES and env.cost < best:
+            best, length = env.cost, len(env.actions)
+        if terminated or truncated:
+            break
+    return Found(tuple(env.actions[:length]), best, trials=1)
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """Episodes of uniformly random passes until the budget is spent."""
+
+    budget: Budget
+
+    @property
+    def name(self) -> str:
+        if self.budget == Budget(trials=1):
+            return "random"
+        spent = f"{self.budget.seconds:g}s" if self.budget.seconds else f"{self.budget.trials}"
+        return f"random-search:{spent}"
+
+    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+        meter = self.budget.start()
+        best: Found | None = None
+        while best is None or not meter.spent():
+            actions = rng.integers(len(env.settings.space), size=env.settings.max_steps)
+            found = best_prefix(env, program, actions.tolist(), meter)
+            if best is None or found.cost < best.cost:
+                best = found
+            meter.trials += 1
+        return Found(best.actions, best.cost, meter.trials)
+
+
+@dataclass(frozen=True)
+class FixedSequence:
+    """One list of passes for every program: the honest opponent of an agent.
+
+    The list is text, a pass a line, by its name in the space or by LLVM's pipeline text.
+    """
+
+    name: str
+    passes: tuple[str, ...]
+
+    @staticmethod
+    def read(path: Path) -> FixedSequence:
+        """Raises `CodeZeroError` for a file that cannot be read."""
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CodeZeroError(f"cannot read the pass list {path}: {error}") from None
+        passes = tuple(line.strip() for line in lines if line.strip())
+        return FixedSequence(f"fixed:{path.name}", passes)
+
+    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+        actions = [env.settings.space.action(name) for name in self.passes]
+        if len(actions) > env.settings.max_steps:
+            raise CodeZeroError(
+                f"{self.name} has {len(actions)} passes, an episode {env.settings.max_steps} steps"
+            )
+        return best_prefix(env, program, actions, Budget().start())

@@ -1,0 +1,146 @@
+"""Search: what it finds is real, reproducible, and never worse than the baseline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NEVER_ENDS
+
+from codezero.compiler import Module
+from codezero.compiler.program import Program
+from codezero.env import PhaseOrderingEnv
+from codezero.errors import CodeZeroError
+from codezero.optimize import optimize
+from codezero.search import Budget, FixedSequence, GreedySearch, RandomSearch, parse_policy
+
+RNG = np.random.default_rng
+
+
+@pytest.mark.parametrize("objective", ["instructions", "text"])
+@pytest.mark.parametrize("protocol", ["paper", "clang"])
+@pytest.mark.parametrize("policy", ["random-search:3", "greedy:120"])
+def test_result_is_real_and_never_worse(
+    objective: str, protocol: str, policy: str, sha256: Program
+) -> None:
+    env = PhaseOrderingEnv(sha256, objective=objective, protocol=protocol)
+    result = optimize(sha256, parse_policy(policy), env, RNG(0))
+    assert result.cost <= result.costs.baseline
+    assert result.ratio >= 1
+    # What is promised of the bitcode is measured again, here.
+    module = Module.parse(result.bitcode)
+    measured = module.instruction_count() if objective == "instructions" else module.text_size()
+    assert measured == result.cost
+    env.close()
+
+
+def test_the_pass_list_makes_the_result(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, objective="instructions")
+    result = optimize(sha256, GreedySearch(Budget(trials=300)), env, RNG(0))
+    assert not result.fell_back
+    module = Module.parse(sha256.bitcode)
+    module.run(result.pipeline)
+    assert module.instruction_count() == result.cost
+    env.close()
+
+
+def test_greedy_takes_the_best_single_pass_first(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, space="autophase")
+    costs = []
+    for action in range(len(env.settings.space)):
+        env.reset(seed=0)
+        env.step(action)
+        costs.append(env.cost)
+    found = GreedySearch(Budget(trials=42)).run(env, sha256, RNG(0))
+    assert found.actions == (int(np.argmin(costs)),)
+    assert found.cost == min(costs)
+    env.close()
+
+
+def test_greedy_stops_when_nothing_helps(sha256: Program, space_file: Callable[..., Path]) -> None:
+    env = PhaseOrderingEnv(sha256, space=space_file("sroa", "dce", "strip-dead-prototypes"))
+    found = GreedySearch(Budget()).run(env, sha256, RNG(0))
+    assert 1 <= len(found.actions) <= 3
+    env.close()
+
+
+def test_greedy_survives_passes_that_kill_llvm(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    env = PhaseOrderingEnv(
+        sha256,
+        space=space_file("trigger-crash-module", "sroa", NEVER_ENDS, "dce"),
+        step_seconds=1.0,
+    )
+    found = GreedySearch(Budget()).run(env, sha256, RNG(0))
+    assert env.settings.space.names(found.actions)[0] == "sroa"
+    env.close()
+
+
+def test_random_search_survives_passes_that_kill_llvm(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    env = PhaseOrderingEnv(
+        sha256, space=space_file("trigger-crash-module", "sroa", "dce", "simplifycfg")
+    )
+    result = optimize(sha256, RandomSearch(Budget(trials=10)), env, RNG(0))
+    assert result.costs.initial > result.found
+    env.close()
+
+
+def test_same_seed_same_result(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256)
+    results = [RandomSearch(Budget(trials=3)).run(env, sha256, RNG(7)) for _ in range(2)]
+    assert results[0] == results[1]
+    env.close()
+
+
+@pytest.mark.parametrize("policy", ["greedy:400ms", "random-search:400ms"])
+def test_time_is_kept(policy: str, sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, objective="text")
+    env.reset(seed=0)
+    start = time.monotonic()
+    parse_policy(policy).run(env, sha256, RNG(0))
+    assert time.monotonic() - start < 5
+    env.close()
+
+
+def test_fallback_is_the_baseline(sha256: Program, space_file: Callable[..., Path]) -> None:
+    env = PhaseOrderingEnv(sha256, space=space_file("strip-dead-prototypes"))
+    result = optimize(sha256, GreedySearch(Budget()), env, RNG(0))
+    assert result.fell_back
+    assert (result.cost, result.ratio) == (result.costs.baseline, 1.0)
+    assert Module.parse(result.bitcode).instruction_count() == result.costs.baseline
+    env.close()
+
+
+def test_a_fixed_list_is_read_by_name_and_by_pipeline(tmp_path: Path, sha256: Program) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("sroa\ndefault<Oz>\n\n")
+    env = PhaseOrderingEnv(sha256)
+    found = FixedSequence.read(path).run(env, sha256, RNG(0))
+    assert len(found.actions) == 2
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [("1s", Budget(1.0)), ("500ms", Budget(0.5)), ("2m", Budget(120.0)), ("7", Budget(None, 7))],
+)
+def test_budgets(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "1x", "-1s", "0", "1.5"])
+def test_bad_budgets(text: str) -> None:
+    with pytest.raises(CodeZeroError, match="budget"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("text", ["agant", "greedy:soon", "random:3", "fixed:", "fixed:none.txt"])
+def test_bad_policies(text: str) -> None:
+    with pytest.raises(CodeZeroError):
+        parse_policy(text)
