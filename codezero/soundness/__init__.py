@@ -1,0 +1,1 @@
+"""Soundness: random pass sequences against LLVM, and the shortest list behind each failure."""

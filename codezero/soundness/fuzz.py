@@ -1,0 +1,166 @@
+"""Random sequences from a pass space over real programs, and what goes wrong, made small.
+
+A failure is reduced to the shortest list of passes that still shows it by delta debugging
+(Zeller and Hildebrandt 2002, algorithm ddmin), every trial in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from codezero.compiler.program import Program
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import PassSpace
+from codezero.isolation import Worker, WorkerCrashed, WorkerTimedOut
+from codezero.parallel import run_all
+from codezero.soundness.sequence import Outcome, Verdict
+
+FREED_MEMORY_BYTE = "165"
+"""Freed and fresh memory is filled with this byte in the workers (glibc's MALLOC_PERTURB_), so
+that a use after free fails at once and every time, and not some passes later and now and then."""
+
+REPEATS = 3
+"""Runs that must agree before a shorter list is taken as not failing: corruption is fickle."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program, and the passes to run on it."""
+
+    program: Program
+    actions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    case: Case
+    outcome: Outcome
+    reduced: tuple[int, ...] = ()
+    """The shortest list found that fails the same way; empty if the case passed."""
+
+
+def random_cases(
+    programs: Sequence[Program], space: PassSpace, count: int, max_length: int, seed: int
+) -> list[Case]:
+    """Cases that depend on ``seed`` alone; the i-th is the same however many there are."""
+    cases = []
+    for index in range(count):
+        rng = np.random.default_rng((seed, index))
+        program = programs[int(rng.integers(len(programs)))]
+        length = int(rng.integers(1, max_length + 1))
+        actions = rng.integers(len(space), size=length)
+        cases.append(Case(program, tuple(actions.tolist())))
+    return cases
+
+
+class Fuzzer:
+    """Runs cases in a worker and reduces those that fail."""
+
+    def __init__(
+        self, space: PassSpace, protocol: Protocol, seconds: float, judge: Judge | None = None
+    ) -> None:
+        self._space = space
+        self._protocol = protocol
+        self._seconds = seconds
+        self._judge = judge
+        self._worker = Worker(
+            "codezero.soundness.sequence:SequenceRunner",
+            environment={"MALLOC_PERTURB_": FREED_MEMORY_BYTE},
+        )
+
+    def run(self, case: Case) -> CaseResult:
+        """Run a case; if it fails, reduce it."""
+        outcome = self._run(case.program, case.actions)
+        if not outcome.verdict.failed:
+            return CaseResult(case, outcome)
+
+        def fails(actions: Sequence[int]) -> bool:
+            return any(
+                self._run(case.program, actions).verdict is outcome.verdict for _ in range(REPEATS)
+            )
+
+        return CaseResult(case, outcome, tuple(reduce_list(case.actions, fails)))
+
+    def _run(self, program: Program, actions: Sequence[int]) -> Outcome:
+        passes = [self._space.passes[action] for action in actions]
+        try:
+            outcome: Outcome = self._worker.call(
+                "run", program, self._protocol, passes, timeout=self._seconds
+            )
+        except WorkerTimedOut:
+            return Outcome(Verdict.HANG, f"no end within {self._seconds:g} s")
+        except WorkerCrashed as crash:
+            return Outcome(Verdict.CRASH, str(crash))
+        if self._judge is not None and outcome.verdict is Verdict.PASSED:
+            return self._judge(program, outcome)
+        return outcome
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+Judge = Callable[[Program, Outcome], Outcome]
+"""A further check of a sequence that passed, such as running the program it made."""
+
+
+def reduce_list(items: Sequence[int], fails: Callable[[Sequence[int]], bool]) -> list[int]:
+    """A sublist that fails, of which no single item can be left out: ddmin.
+
+    Args:
+        items: a list that fails.
+        fails: whether a list fails.
+    """
+    items = list(items)
+    parts = 2
+    while len(items) >= 2:
+        size = -(-len(items) // parts)
+        chunks = [items[start : start + size] for start in range(0, len(items), size)]
+        for index, chunk in enumerate(chunks):
+            rest = [item for other in (*chunks[:index], *chunks[index + 1 :]) for item in other]
+            if len(chunk) < len(items) and fails(chunk):
+                items, parts = chunk, 2
+                break
+            if rest and fails(rest):
+                items, parts = rest, max(parts - 1, 2)
+                break
+        else:
+            if size == 1:
+                break
+            parts = min(2 * parts, len(items))
+    return items
+
+
+def fuzz(
+    cases: Sequence[Case],
+    make_fuzzer: Callable[[], Fuzzer],
+    *,
+    jobs: int = 0,
+    on_done: Callable[[Case, CaseResult], None] = lambda case, result: None,
+) -> list[CaseResult]:
+    """Run all cases, on all cores."""
+    return run_all(
+        lambda fuzzer, case: fuzzer.run(case), cases, make_fuzzer, jobs=jobs, on_done=on_done
+    )
+
+
+def save_failure(result: CaseResult, space: PassSpace, folder: Path) -> Path:
+    """Write what reproduces a failure: the program, the passes and how it failed."""
+    passes = space.pipeline(result.reduced)
+    digest = hashlib.blake2b((result.case.program.key + passes).encode(), digest_size=4).hexdigest()
+    target = folder / f"{result.outcome.verdict.value}-{digest}"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "program.bc").write_bytes(result.case.program.bitcode)
+    (target / "passes.txt").write_text(passes + "\n")
+    (target / "all-passes.txt").write_text(space.pipeline(result.case.actions) + "\n")
+    (target / "report.txt").write_text(
+        f"{result.outcome.verdict.value}: {result.outcome.message}\n"
+        f"program: {result.case.program.name}\n"
+        f"passes: {', '.join(space.names(result.reduced))}\n"
+        'reproduce: opt-22 -passes="$(cat passes.txt)" -verify-each -disable-output program.bc\n'
+    )
+    return target

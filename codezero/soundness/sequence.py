@@ -1,0 +1,77 @@
+"""One pass sequence on one program, checked after every pass. Runs, and may die, in a worker."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codezero._native import LLVMError, VerificationError
+from codezero.compiler.program import Program
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import Pass
+from codezero.env.episode import GROWTH_ALLOWANCE, GROWTH_FACTOR
+from codezero.programs.load import FINISH, parse_module
+
+
+class Verdict(str, enum.Enum):
+    """How a sequence ended. All but the first two are failures."""
+
+    PASSED = "passed"
+    GREW = "grew"
+    """Past the environment's limit, where an episode would end: not a failure."""
+    CRASH = "crash"
+    """LLVM ended the process."""
+    HANG = "hang"
+    """It did not end in time."""
+    BROKEN_IR = "broken-ir"
+    """The verifier rejects what a pass left."""
+    UNREPORTED_CHANGE = "unreported-change"
+    """A pass changed the program and reported that it had not."""
+    MISCOMPILED = "miscompiled"
+    """The program does something else than before."""
+    ERROR = "error"
+    """LLVM reported an error."""
+
+    @property
+    def failed(self) -> bool:
+        return self not in (Verdict.PASSED, Verdict.GREW)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    verdict: Verdict
+    message: str = ""
+    steps: int = 0
+    """Passes that ran to their end."""
+    object_file: bytes = b""
+    """Code for the program afterwards, if the sequence passed."""
+
+
+class SequenceRunner:
+    """Runs sequences; the worker's object."""
+
+    def run(self, program: Program, protocol: Protocol, passes: Sequence[Pass]) -> Outcome:
+        """Run passes one by one and generate code for what they leave."""
+        module = parse_module(program)
+        protocol.prepare(module)
+        limit = GROWTH_FACTOR * module.instruction_count() + GROWTH_ALLOWANCE
+        for step, each in enumerate(passes):
+            before = module.structural_hash()
+            try:
+                changed = each.run(module)
+                module.verify()
+            except VerificationError as error:
+                return Outcome(Verdict.BROKEN_IR, f"after {each.name}: {error}", step)
+            except LLVMError as error:
+                return Outcome(Verdict.ERROR, f"{each.name}: {error}", step)
+            if not changed and module.structural_hash() != before:
+                return Outcome(Verdict.UNREPORTED_CHANGE, each.name, step)
+            if module.instruction_count() > limit:
+                return Outcome(Verdict.GREW, each.name, step + 1)
+        try:
+            module.run(FINISH)
+            object_file = module.object(program.codegen)
+        except LLVMError as error:
+            return Outcome(Verdict.ERROR, f"code generation: {error}", len(passes))
+        return Outcome(Verdict.PASSED, "", len(passes), object_file)

@@ -1,0 +1,62 @@
+"""The fuzzer: it finds what is there, makes it small, and finds nothing where nothing is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES, NEVER_ENDS
+
+from codezero.soundness.fuzz import reduce_list
+
+
+@pytest.mark.parametrize("needed", [(3,), (3, 17), (0, 9, 19), tuple(range(20))])
+def test_lists_are_reduced_to_what_is_needed(needed: tuple[int, ...]) -> None:
+    def fails(items: Sequence[int]) -> bool:
+        return set(needed) <= set(items)
+
+    assert tuple(reduce_list(range(20), fails)) == needed
+
+
+def fuzz(space: Path, out: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "codezero", "fuzz", str(EXAMPLES / "sha256.c"), "--space",
+         str(space), "--out", str(out), *map(str, options)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_crash_is_found_reduced_and_saved(
+    space_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = space_file("sroa", "dce", "trigger-crash-module")
+    done = fuzz(space, tmp_path / "out", "-n", 2, "--max-length", 30, "--jobs", 1)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["verdicts"]["crash"] >= 1
+    saved = sorted((tmp_path / "out").iterdir())
+    assert (saved[0] / "passes.txt").read_text() == "trigger-crash-module\n"
+    assert (saved[0] / "program.bc").stat().st_size > 0
+    assert "SIGABRT" in (saved[0] / "report.txt").read_text()
+
+
+def test_a_hang_is_found(space_file: Callable[..., Path], tmp_path: Path) -> None:
+    space = space_file(NEVER_ENDS)
+    done = fuzz(space, tmp_path / "out", "-n", 1, "--max-length", 1, "--seconds", 1)
+    assert json.loads(done.stdout)["verdicts"] == {"hang": 1}
+
+
+def test_a_miscompilation_is_found(space_file: Callable[..., Path], tmp_path: Path) -> None:
+    # internalize leaves no main to link: the program no longer does what it did.
+    space = space_file("internalize,globaldce")
+    done = fuzz(space, tmp_path / "out", "-n", 1, "--max-length", 1, "--execute")
+    assert done.returncode in (1, 2)
+
+
+def test_sound_passes_sequences_over_the_examples(tmp_path: Path) -> None:
+    done = fuzz(Path("sound"), tmp_path / "out", "-n", 60, "--execute")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["sequences"] == 60
