@@ -1,0 +1,75 @@
+"""The ``codezero`` command: one file a subcommand, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import codezero
+from codezero.errors import CodeZeroError
+
+COMMANDS = {
+    "optimize": "Make programs smaller than clang -Oz makes them",
+    "evaluate": "Compare ways to choose passes over suites of programs",
+    "fuzz": "Run random pass sequences and reduce what goes wrong",
+    "doctor": "Say what is installed, what is missing and how to install it",
+}
+
+USAGE = """\
+usage: codezero COMMAND [OPTIONS] [-- COMPILER FLAGS]
+
+{commands}
+
+codezero COMMAND --help shows a command's options; codezero --version, the version.
+"""
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 some of the work failed, 2 bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except CodeZeroError as error:
+        print(f"codezero: {error}", file=sys.stderr)
+        code = EXIT_BAD_INPUT
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output has gone (`codezero ... | head`); nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"codezero: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("codezero: interrupted", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE.format(commands=_summaries()), end="")
+        return 0 if arguments else EXIT_BAD_INPUT
+    if arguments[0] == "--version":
+        print(f"codezero {codezero.__version__}")
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise CodeZeroError(f"no command '{command}'; choose from: {', '.join(COMMANDS)}")
+    flags: list[str] = []
+    if "--" in rest:
+        end = rest.index("--")
+        rest, flags = rest[:end], rest[end + 1 :]
+    module = importlib.import_module(f"codezero.cli.{command}")
+    code: int = module.run(rest, flags)
+    return code
+
+
+def _summaries() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())

@@ -1,0 +1,143 @@
+"""``codezero evaluate``: policies over suites of programs, as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from codezero.cli.output import print_table, progress_bar
+from codezero.compiler.objectives import Objective
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import DEFAULT_SPACE, load_space
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
+from codezero.evaluation.evaluate import Failure, ProgramResult, SuiteResult, evaluate, summarize
+from codezero.programs.suites import find_suite
+from codezero.search.policy import parse_policy
+
+DEFAULT_POLICIES = ("none", "random", "random-search:1s", "greedy:5s")
+
+
+@dataclass
+class Options:
+    """Compare ways to choose passes over suites of programs.
+
+    A PATH is a file or a suite: a folder whose files are a program each, and whose subfolders are
+    a program each, their files linked. Ratios are baseline over ours: above 1 is smaller than -Oz.
+    """
+
+    paths: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH...")]]
+    """Files and suites."""
+    policy: tuple[str, ...] = DEFAULT_POLICIES
+    """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE."""
+    objective: Literal["text", "instructions"] = "text"
+    """What is to become small: bytes of machine code, or IR instructions."""
+    protocol: Literal["clang", "paper"] = "clang"
+    """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
+    space: str = DEFAULT_SPACE
+    """Passes to choose from: sound, autophase, or a TOML file."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print an object with programs, suites and failures."""
+    csv: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print a line a program."""
+    seed: int = 0
+    """Of random policies."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
+    """Programs at a time; 0 is one a core."""
+
+
+def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
+    """Exits 1 if a program could not be evaluated."""
+    options = tyro.cli(Options, prog="codezero evaluate", args=list(arguments))
+    if options.jobs < 0 or options.seed < 0:
+        raise CodeZeroError("evaluate: --jobs and --seed are not negative")
+    if not options.paths:
+        raise CodeZeroError("evaluate: give at least one file or folder")
+    suites = [find_suite(path) for path in options.paths]
+    policies = [parse_policy(text) for text in options.policy]
+    settings = EpisodeSettings(
+        load_space(options.space), Objective(options.objective), Protocol(options.protocol)
+    )
+    with progress_bar() as progress:
+        total = sum(len(suite.programs) for suite in suites) * len(policies)
+        bar = progress.add_task("evaluating", total=total)
+        programs, failures = evaluate(
+            suites,
+            policies,
+            settings,
+            flags=flags,
+            seed=options.seed,
+            jobs=options.jobs,
+            on_done=lambda task, result: progress.advance(bar),
+        )
+    summary = summarize(programs, failures)
+    if options.json:
+        _print_json(programs, summary, failures)
+    elif options.csv:
+        _print_csv(programs)
+    else:
+        _print_tables(programs, summary)
+    for failure in failures:
+        print(f"codezero: {failure.policy}: {failure.error}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _object(program: ProgramResult) -> dict[str, Any]:
+    return {**asdict(program), "ratio": program.ratio, "found_ratio": program.found_ratio}
+
+
+def _print_json(
+    programs: Sequence[ProgramResult], suites: Sequence[SuiteResult], failures: Sequence[Failure]
+) -> None:
+    report = {
+        "programs": [_object(program) for program in programs],
+        "suites": [asdict(suite) for suite in suites],
+        "failures": [asdict(failure) for failure in failures],
+    }
+    json.dump(report, sys.stdout, indent=2)
+    print()
+
+
+def _print_csv(programs: Sequence[ProgramResult]) -> None:
+    if not programs:
+        return
+    rows = [{**_object(p), "passes": " ".join(p.passes)} for p in programs]
+    writer = csv.DictWriter(sys.stdout, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _print_tables(programs: Sequence[ProgramResult], suites: Sequence[SuiteResult]) -> None:
+    headers = ["suite", "program", "policy", "-O0", "-Oz", "ours", "ratio", "seconds"]
+    rows = [
+        [
+            p.suite,
+            p.program,
+            p.policy,
+            *(f"{size:,}" for size in (p.o0, p.baseline, p.optimized)),
+            f"{p.ratio:.3f}",
+            f"{p.seconds:.1f}",
+        ]
+        for p in programs
+    ]
+    print_table(headers, rows, numeric_from=3)
+    print()
+    headers = ["suite", "policy", "programs", "geomean", "min", "max", "with fallback", "seconds"]
+    rows = [
+        [
+            s.suite,
+            s.policy,
+            f"{s.programs}" + (f" ({s.failed} failed)" if s.failed else ""),
+            *(f"{value:.3f}" for value in (s.found_geomean, s.found_min, s.found_max, s.geomean)),
+            f"{s.seconds:.1f}",
+        ]
+        for s in suites
+    ]
+    print_table(headers, rows, numeric_from=2)

@@ -1,0 +1,142 @@
+"""``codezero fuzz``: is every sequence of a space's passes safe on these programs?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from codezero.cli.output import progress_bar
+from codezero.compiler.frontends import IR_SUFFIXES
+from codezero.compiler.program import Program
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import DEFAULT_SPACE, load_space
+from codezero.errors import CodeZeroError, ProgramError
+from codezero.programs import ProgramLoader, find_suite
+from codezero.soundness.execution import Behaviour, behaviour_of, compile_flags
+from codezero.soundness.fuzz import Case, CaseResult, Fuzzer, fuzz, random_cases, save_failure
+from codezero.soundness.sequence import Outcome, Verdict
+
+
+@dataclass
+class Options:
+    """Run random pass sequences over programs, in worker processes; reduce and save what fails.
+
+    A crash, a hang, IR that does not verify and a change that a pass did not report are failures;
+    with --execute, so is a program that no longer does what it did. A PATH is a file or a folder,
+    as for evaluate.
+    """
+
+    paths: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH...")]]
+    """Files and folders of programs."""
+    space: str = DEFAULT_SPACE
+    """Passes to choose from: sound, autophase, or a TOML file."""
+    protocol: Literal["clang", "paper"] = "clang"
+    """With or without size attributes."""
+    sequences: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10_000
+    """How many sequences to run."""
+    max_length: int = 45
+    """Passes in a sequence, at most."""
+    seconds: float = 60.0
+    """Wall time after which a sequence counts as a hang."""
+    execute: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also link and run each program made from source, and compare what it prints."""
+    seed: int = 0
+    """The same seed and programs give the same sequences."""
+    out: Path = Path("fuzz-failures")
+    """Folder for failures, one each: the program, the passes, the report."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
+    """Sequences at a time; 0 is one a core."""
+
+
+def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
+    """Exits 1 if a sequence failed."""
+    options = tyro.cli(Options, prog="codezero fuzz", args=list(arguments))
+    if not options.paths:
+        raise CodeZeroError("fuzz: give at least one file or folder")
+    if options.max_length < 1 or options.sequences < 1 or options.seed < 0:
+        raise CodeZeroError("fuzz: --sequences and --max-length are at least 1, --seed 0")
+    space = load_space(options.space)
+    sources = _load(options.paths, flags)
+    programs = [program for _, program in sources]
+    judge = ExecutionJudge(sources) if options.execute else None
+    cases = random_cases(programs, space, options.sequences, options.max_length, options.seed)
+    verdicts: Counter[str] = Counter()
+
+    def on_done(case: Case, result: CaseResult) -> None:
+        verdicts[result.outcome.verdict.value] += 1
+        progress.advance(bar)
+        if result.outcome.verdict.failed:
+            saved = save_failure(result, space, options.out)
+            names = ", ".join(space.names(result.reduced))
+            progress.console.print(
+                f"{result.outcome.verdict.value}: {names}  [{saved}]", markup=False
+            )
+
+    with progress_bar() as progress:
+        bar = progress.add_task("fuzzing", total=len(cases))
+        results = fuzz(
+            cases,
+            lambda: Fuzzer(space, Protocol(options.protocol), options.seconds, judge),
+            jobs=options.jobs,
+            on_done=on_done,
+        )
+    json.dump(
+        {
+            "space": space.name,
+            "programs": len(programs),
+            "sequences": len(results),
+            "passes_run": sum(result.outcome.steps for result in results),
+            "verdicts": dict(verdicts),
+        },
+        sys.stdout,
+        indent=2,
+    )
+    print()
+    return 1 if any(result.outcome.verdict.failed for result in results) else 0
+
+
+def _load(paths: Sequence[Path], flags: Sequence[str]) -> list[tuple[Path, Program]]:
+    """Each program with its (first) file."""
+    loaded = []
+    with ProgramLoader() as loader:
+        for path in paths:
+            for files in find_suite(path).programs:
+                all_flags = (*flags, *compile_flags(files[0]))
+                loaded.append((files[0], loader.load(files, all_flags)[0]))
+    return loaded
+
+
+class ExecutionJudge:
+    """Runs what a sequence made of a program, and compares it with the unoptimised program."""
+
+    def __init__(self, sources: Sequence[tuple[Path, Program]]) -> None:
+        self._expected: dict[str, tuple[Path, Behaviour]] = {}
+        with ProgramLoader() as loader:
+            for source, program in sources:
+                if source.suffix not in IR_SUFFIXES:
+                    original = loader.emit(program, ".o")
+                    self._expected[program.key] = (source, behaviour_of(source, original))
+
+    def __call__(self, program: Program, outcome: Outcome) -> Outcome:
+        if program.key not in self._expected:
+            return outcome
+        source, expected = self._expected[program.key]
+        try:
+            actual = behaviour_of(source, outcome.object_file)
+        except ProgramError as error:  # it does not link any more, or does not end
+            return Outcome(Verdict.MISCOMPILED, str(error), outcome.steps)
+        if actual == expected:
+            return outcome
+        return Outcome(
+            Verdict.MISCOMPILED,
+            f"exit code {actual.exit_code}, expected {expected.exit_code}; "
+            f"output {'differs' if actual.stdout != expected.stdout else 'agrees'}",
+            outcome.steps,
+        )

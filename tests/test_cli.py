@@ -1,0 +1,307 @@
+"""The command line as a user has it: a real process, its output, its exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES, children_of
+
+from codezero.compiler import Module, executable_size
+from codezero.compiler.program import Program
+from codezero.compiler.toolchain import CLANG, OPT
+
+SOURCE = EXAMPLES / "sha256.c"
+QUICK = ("--search", "greedy", "--budget", "60")
+
+
+def codezero(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "codezero", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **kwargs,  # type: ignore[call-overload]
+    )
+
+
+def fails(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 2, a short message that has these words, no traceback, nothing on stdout."""
+    assert done.returncode == 2, done
+    assert not done.stdout
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_help_names_the_commands() -> None:
+    done = codezero("--help")
+    assert done.returncode == 0
+    for command in ("optimize", "evaluate", "fuzz", "doctor"):
+        assert command in done.stdout
+        assert codezero(command, "--help").returncode == 0
+
+
+def test_optimize_prints_a_table() -> None:
+    done = codezero("optimize", SOURCE, *QUICK)
+    assert done.returncode == 0
+    header, row = done.stdout.strip().splitlines()
+    assert header.split() == ["program", "-O0", "-Oz", "ours", "ratio", "seconds"]
+    assert row.split()[0] == str(SOURCE)
+    assert float(row.split()[4]) >= 1
+
+
+def test_optimized_object_is_as_small_as_said_and_smaller_than_clangs(tmp_path: Path) -> None:
+    ours, clangs = tmp_path / "ours.o", tmp_path / "clang.o"
+    done = codezero(
+        "optimize", SOURCE, "-o", ours, "--json", "--search", "greedy", "--budget", "300"
+    )
+    (result,) = json.loads(done.stdout)
+    subprocess.run([CLANG.require(), "-Oz", "-c", SOURCE, "-o", clangs], check=True)
+    assert executable_size(ours.read_bytes()) == result["optimized"]
+    assert executable_size(clangs.read_bytes()) == result["baseline"]
+    assert result["optimized"] < result["baseline"]
+
+
+def test_json_has_an_object_a_file() -> None:
+    done = codezero("optimize", SOURCE, EXAMPLES / "json.c", "--json", *QUICK)
+    results = json.loads(done.stdout)
+    assert [r["input"] for r in results] == [str(SOURCE), str(EXAMPLES / "json.c")]
+    assert set(results[0]) >= {
+        "input", "output", "objective", "protocol", "policy", "o0", "baseline", "optimized",
+        "ratio", "seconds", "passes",
+    }  # fmt: skip
+    for r in results:
+        assert r["ratio"] == pytest.approx(r["baseline"] / r["optimized"])
+
+
+@pytest.mark.parametrize("suffix", [".o", ".s", ".bc", ".ll"])
+def test_output_is_by_suffix(suffix: str, tmp_path: Path) -> None:
+    output = tmp_path / f"out{suffix}"
+    done = codezero("optimize", SOURCE, "-o", output, *QUICK)
+    assert done.returncode == 0, done.stderr
+    if suffix in (".bc", ".ll"):
+        Module.parse(output.read_bytes()).verify()
+    executable = tmp_path / "program"
+    subprocess.run([CLANG.require(), output, "-o", executable], check=True)
+    expected = (EXAMPLES / "expected" / "sha256.c.txt").read_text()
+    assert subprocess.run([executable], capture_output=True, text=True).stdout == expected
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_pass_list_is_ready_for_opt(tmp_path: Path) -> None:
+    bitcode, optimized = tmp_path / "in.bc", tmp_path / "out.bc"
+    subprocess.run(
+        [CLANG.require(), "-Oz", "-Xclang", "-disable-llvm-passes", "-Xclang",
+         "-emit-llvm-uselists", "-emit-llvm", "-c", SOURCE, "-o", bitcode],
+        check=True,
+    )  # fmt: skip
+    options = ("--objective", "instructions", "--search", "greedy", "--budget", "300")
+    passes = codezero("optimize", SOURCE, "--passes", *options).stdout.strip()
+    (result,) = json.loads(codezero("optimize", SOURCE, "--json", *options).stdout)
+    subprocess.run([OPT.require(), f"-passes={passes}", bitcode, "-o", optimized], check=True)
+    assert Module.parse(optimized.read_bytes()).instruction_count() == result["optimized"]
+
+
+def test_bitcode_and_text_are_inputs_too(tmp_path: Path) -> None:
+    text, output = tmp_path / "in.ll", tmp_path / "out.o"
+    text.write_text("define i32 @f(i32 %x) {\n  %a = add i32 %x, 0\n  ret i32 %a\n}\n")
+    done = codezero("optimize", text, "-o", output, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert executable_size(output.read_bytes()) > 0
+
+
+def test_compiler_flags_go_after_the_dashes(tmp_path: Path) -> None:
+    source, output = tmp_path / "f.c", tmp_path / "f.o"
+    source.write_text("int f(void) { return VALUE; }\n")
+    done = codezero("optimize", source, "-o", output, *QUICK, "--", "-DVALUE=7",
+                    "-ffunction-sections", "-O3")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b".text.f" in output.read_bytes()
+
+
+def test_several_files_go_to_a_folder(tmp_path: Path) -> None:
+    done = codezero("optimize", SOURCE, EXAMPLES / "json.c", "-o", tmp_path, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["json.o", "sha256.o"]
+
+
+def test_evaluate_prints_programs_and_suites(tmp_path: Path) -> None:
+    suite = tmp_path / "suite"
+    (suite / "linked").mkdir(parents=True)
+    (suite / "linked" / "a.c").write_text("int b(void);\nint main(void) { return b(); }\n")
+    (suite / "linked" / "b.c").write_text("int b(void) { return 3; }\n")
+    shutil.copy(SOURCE, suite)
+    arguments = ("evaluate", suite, "--policy", "random", "greedy:60", "--objective")
+    report = json.loads(codezero(*arguments, "instructions", "--json").stdout)
+    assert [(p["program"], p["policy"]) for p in report["programs"]] == [
+        ("linked", "random"), ("linked", "greedy:60"),
+        ("sha256.c", "random"), ("sha256.c", "greedy:60"),
+    ]  # fmt: skip
+    assert [(s["suite"], s["policy"], s["programs"]) for s in report["suites"]] == [
+        ("suite", "random", 2), ("suite", "greedy:60", 2),
+    ]  # fmt: skip
+    for s in report["suites"]:
+        assert 1 <= s["min"] <= s["geomean"] <= s["max"]
+        assert s["seconds"] > 0
+    rows = list(csv.DictReader(io.StringIO(codezero(*arguments, "text", "--csv").stdout)))
+    assert len(rows) == 4
+    table = codezero(*arguments, "text").stdout
+    assert "geomean" in table
+
+
+def test_evaluate_reports_what_fails(tmp_path: Path) -> None:
+    (tmp_path / "good.c").write_text("int f(int x) { return x + x; }\n")
+    (tmp_path / "bad.c").write_text("int f(int x) { return y; }\n")
+    done = codezero("evaluate", tmp_path, "--policy", "none", "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert [p["program"] for p in report["programs"]] == ["good.c"]
+    assert report["failures"][0]["program"] == "bad.c"
+    assert "undeclared identifier 'y'" in done.stderr
+
+
+def test_doctor_finds_the_compilers() -> None:
+    done = codezero("doctor")
+    assert done.returncode == 0
+    assert "clang" in done.stdout
+    report = json.loads(codezero("doctor", "--json").stdout)
+    assert {tool["tool"] for tool in report["tools"]} >= {"clang", "flang", "rustc"}
+
+
+# Bad input
+
+
+def test_no_such_file() -> None:
+    fails(codezero("optimize", "no-such.c"), "no-such.c: no such file")
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "empty.c"
+    path.touch()
+    fails(codezero("optimize", path), "empty.c: the file is empty")
+
+
+def test_unknown_kind_of_file(tmp_path: Path) -> None:
+    path = tmp_path / "notes.xyz"
+    path.write_text("hello")
+    fails(codezero("optimize", path), "unknown kind of file")
+
+
+def test_syntax_error_shows_clangs_message(tmp_path: Path) -> None:
+    path, output = tmp_path / "bad.c", tmp_path / "bad.o"
+    path.write_text("int main(void) { return 0 }\n")
+    fails(codezero("optimize", path, "-o", output), "expected ';'", "bad.c:1:")
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("size", [4, 100, 5_000])
+def test_truncated_bitcode(size: int, tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.bc", tmp_path / "cut.bc"
+    codezero("optimize", SOURCE, "-o", whole, "--search", "greedy", "--budget", "1")
+    path.write_bytes(whole.read_bytes()[:size])
+    fails(codezero("optimize", path, "-o", tmp_path / "out.o"), "cut.bc")
+    assert not (tmp_path / "out.o").exists()
+
+
+def test_text_error_has_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "bad.ll"
+    path.write_text("define i32 @f() {\n  ret i33 0\n}\n")
+    fails(codezero("optimize", path), "bad.ll:2:7")
+
+
+def test_ir_that_does_not_verify(tmp_path: Path) -> None:
+    path = tmp_path / "bad.ll"
+    path.write_text(
+        "define i32 @f() {\n  %a = add i32 %b, 1\n  %b = add i32 1, 1\n  ret i32 %a\n}\n"
+    )
+    fails(codezero("optimize", path), "bad.ll", "does not verify", "dominate")
+
+
+def test_unknown_pass_in_a_space(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text('[[pass]]\nname = "instcombin"\n')
+    fails(codezero("optimize", SOURCE, "--space", path), "instcombin", "did you mean")
+
+
+def test_no_clang(tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = codezero("optimize", SOURCE, env=environment)
+    fails(done, "clang is not installed", "apt-get install clang-22")
+    done = codezero("doctor", env=environment)
+    assert done.returncode == 1
+    assert "missing" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_output_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    fails(codezero("optimize", SOURCE, "-o", tmp_path / "out.o", *QUICK), "cannot write")
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    missing = tmp_path / "no-such-folder" / "out.o"
+    fails(codezero("optimize", SOURCE, "-o", missing, *QUICK), "cannot write", str(missing))
+
+
+def test_full_disk_leaves_the_old_output_whole(tmp_path: Path, sha256: Program) -> None:
+    folder, source = tmp_path / "out", tmp_path / "sha256.bc"
+    folder.mkdir()
+    source.write_bytes(sha256.bitcode)
+    output = folder / "out.ll"
+    output.write_text("old")
+    # A limit on the size of files stands in for a full disk: the write fails half way.
+    command = (
+        f"ulimit -f 1; exec {sys.executable} -m codezero optimize {source} -o {output} "
+        "--search greedy --budget 1"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    fails(done, "cannot write")
+    assert output.read_text() == "old"
+    assert [path.name for path in folder.iterdir()] == ["out.ll"]
+
+
+def test_unknown_output_suffix(tmp_path: Path) -> None:
+    fails(codezero("optimize", SOURCE, "-o", tmp_path / "out.exe"), "out.exe")
+
+
+@pytest.mark.parametrize("flag", ["-fsanitize=address", "-fprofile-instr-generate"])
+def test_flags_that_work_during_optimisation_are_refused(flag: str) -> None:
+    fails(codezero("optimize", SOURCE, "--", flag), "clang alone")
+
+
+def test_unknown_command_and_option() -> None:
+    fails(codezero("optimise"), "no command 'optimise'")
+    done = codezero("optimize", SOURCE, "--no-such-option")
+    assert done.returncode == 2
+
+
+def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    output = tmp_path / "out.o"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codezero", "optimize", SOURCE, "-o", output, "--budget", "60s",
+         "--search", "random"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while not (children := children_of(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    children = children_of(process.pid)
+    assert children
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert errors == "codezero: interrupted\n"
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert list(tmp_path.iterdir()) == []

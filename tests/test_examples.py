@@ -1,0 +1,41 @@
+"""The examples do what they did after every kind of optimisation that we offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES, example_sources
+
+from codezero.compiler import Module
+from codezero.compiler.frontends import front_end_of
+from codezero.compiler.program import Program
+from codezero.env import PhaseOrderingEnv
+from codezero.optimize import optimize
+from codezero.programs import ProgramLoader
+from codezero.search import parse_policy
+from codezero.soundness.execution import Behaviour, behaviour_of, compile_flags
+
+
+def test_every_language_has_examples() -> None:
+    languages = {front_end_of(path).language for path in example_sources()}  # type: ignore[union-attr]
+    assert languages == {"C", "C++", "Objective-C", "Fortran", "Rust"}
+    assert len(example_sources()) >= 15
+
+
+@pytest.mark.parametrize("source", example_sources(), ids=lambda path: path.name)
+def test_optimised_example_does_what_it_did(source: Path, load: Callable[..., Program]) -> None:
+    expected = Behaviour(0, (EXAMPLES / "expected" / f"{source.name}.txt").read_bytes())
+    program = load(source, *compile_flags(source))
+    with ProgramLoader() as loader:
+        assert behaviour_of(source, loader.emit(program, ".o")) == expected
+    # Instructions, not bytes: generating code at every step would take minutes on btree.cpp.
+    env = PhaseOrderingEnv(program, objective="instructions")
+    for policy in ("random-search:2", "greedy:12"):
+        result = optimize(program, parse_policy(policy), env, np.random.default_rng(0))
+        code = Module.parse(result.bitcode).object(program.codegen)
+        assert behaviour_of(source, code) == expected, result.pipeline
+        assert result.ratio >= 1
+    env.close()
