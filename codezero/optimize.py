@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from codezero._native import LLVMError
-from codezero.compiler.frontends import Source
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import Costs, EpisodeSettings
@@ -63,11 +60,10 @@ def optimize(
     """
     start = time.monotonic()
     found = policy.run(env, program, rng)
-    actions = _effective(env, program, found.actions)
-    result = _replay(env, program, actions)
+    result = _replay(env, program, found.actions) if found.actions else None
     costs, space = env.costs, env.settings.space
     if result is not None and result.cost < costs.baseline:
-        passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
+        passes, pipeline = tuple(space.names(found.actions)), space.pipeline(found.actions)
         if result.finish_changed:
             pipeline = ",".join(filter(None, (pipeline, FINISH)))
         fell_back = False
@@ -97,21 +93,6 @@ class _Result(NamedTuple):
     bitcode: bytes
 
 
-def _effective(
-    env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...]
-) -> tuple[int, ...]:
-    """The actions without those that change nothing where they stand."""
-    env.reset(options={"program": program})
-    effective = []
-    for action in actions:
-        info = env.step(action)[4]
-        if "error" in info:
-            break  # the replay will end there, too
-        if info["changed"]:
-            effective.append(action)
-    return tuple(effective)
-
-
 def _replay(env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...]) -> _Result | None:
     """The program after some actions; None if LLVM fails on them, or they break the program."""
     env.reset(options={"program": program})
@@ -133,7 +114,7 @@ def _baseline(env: PhaseOrderingEnv, program: Program) -> bytes:
 
 
 class Optimizer:
-    """Makes one program after another small, each from its files: an environment and a loader.
+    """Makes one program after another small: an environment, and a loader for its files.
 
     Args:
         settings: space, objective and protocol.
@@ -150,16 +131,14 @@ class Optimizer:
             protocol=settings.protocol,
         )
 
-    def run(
-        self, files: Sequence[Path], flags: Sequence[str], policy: Policy
-    ) -> tuple[Optimized, Source]:
-        """Load a program, and optimise it.
+    def run(self, program: Program, policy: Policy) -> Optimized:
+        """See `optimize`."""
+        return optimize(program, policy, self._env, np.random.default_rng(self._seed))
 
-        Raises:
-            ProgramError, ToolchainError: it cannot be loaded, or LLVM cannot measure it.
-        """
-        program, source = self.loader.load(files, flags)
-        return optimize(program, policy, self._env, np.random.default_rng(self._seed)), source
+    def interrupt(self) -> None:
+        """End the run under way. May be called from any thread."""
+        self._env.interrupt()
+        self.loader.interrupt()
 
     def close(self) -> None:
         self._env.close()

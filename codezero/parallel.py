@@ -9,11 +9,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 
-class Closable(Protocol):
-    def close(self) -> None: ...
+class Interruptible(Protocol):
+    """What a thread works with, and the main thread can take from it."""
+
+    def interrupt(self) -> None:
+        """Make the call under way end soon, with whatever error. Called from the main thread."""
+
+    def close(self) -> None:
+        """Free what is held. Called when no call is under way."""
 
 
-Resource = TypeVar("Resource", bound=Closable)
+Resource = TypeVar("Resource", bound=Interruptible)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -39,8 +45,8 @@ def run_all(
         jobs: tasks at a time; 0 is one a core.
         on_done: called in this thread as each task ends.
 
-    Whatever ends this call early, Ctrl-C and a task's exception included, closes the resources,
-    so that calls under way in their processes end, too.
+    Whatever ends this call early, Ctrl-C and a task's exception included, interrupts the
+    resources, so that calls under way end, too.
     """
     local = threading.local()
     resources: list[Resource] = []
@@ -53,23 +59,23 @@ def run_all(
             local.resource = make_resource()
             resources.append(local.resource)
             if stopping.is_set():
-                local.resource.close()
+                local.resource.interrupt()
         return function(local.resource, task)
 
-    with ThreadPoolExecutor(min(jobs or available_cores(), max(len(tasks), 1))) as pool:
-        futures: list[Future[Result]] = []
-        pending: set[Future[Result]] = set()
-        try:
-            futures += (pool.submit(run_one, task) for task in tasks)
-            task_of = dict(zip(futures, tasks, strict=True))
-            pending = set(futures)
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    on_done(task_of[future], future.result())
-        finally:
-            stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            for resource in list(resources):
-                resource.close()
+    pool = ThreadPoolExecutor(min(jobs or available_cores(), max(len(tasks), 1)))
+    try:
+        futures = [pool.submit(run_one, task) for task in tasks]
+        task_of = dict(zip(futures, tasks, strict=True))
+        pending: set[Future[Result]] = set(futures)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                on_done(task_of[future], future.result())
+    finally:
+        stopping.set()
+        for resource in list(resources):
+            resource.interrupt()
+        pool.shutdown(cancel_futures=True)
+        for resource in resources:
+            resource.close()
     return [future.result() for future in futures]

@@ -71,6 +71,7 @@ enum Feature : unsigned {
   TestUnary,
 };
 static_assert(TestUnary + 1 == codezero::NumAutophaseFeatures);
+static_assert(TotalInsts == codezero::TotalInstructions);
 
 class Counter {
 public:

@@ -17,6 +17,8 @@ namespace codezero {
 
 constexpr unsigned NumAutophaseFeatures = 56;
 using AutophaseFeatures = std::array<int64_t, NumAutophaseFeatures>;
+// The feature that the others are divided by in an observation.
+constexpr unsigned TotalInstructions = 51;
 
 // The features of one module, remembered by function: a pass that changes few
 // functions costs a look at those alone.

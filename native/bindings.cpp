@@ -29,6 +29,13 @@ nb::bytes toBytes(const std::string &Bytes) {
   return nb::bytes(Bytes.data(), Bytes.size());
 }
 
+using Fields = std::tuple<bool, bool, bool, bool, bool, bool, std::string>;
+
+Fields fields(const CompileOptions &O) {
+  return {O.SLPVectorize,     O.VectorizeLoops, O.UnrollLoops, O.MergeFunctions,
+          O.FunctionSections, O.DataSections,   O.FloatABI};
+}
+
 nb::object raisable(nb::handle Type, const ParseError &E) {
   nb::object Exception = Type(E.what());
   Exception.attr("line") = E.Line;
@@ -73,41 +80,48 @@ NB_MODULE(_native, M) {
   M.attr("TARGETS") = nb::tuple(Targets);
   defineErrors(M);
 
-  nb::class_<CodegenOptions>(
-      M, "CodegenOptions",
-      "What compiler flags say about code generation and the IR does not.")
+  const CompileOptions Defaults;
+  nb::class_<CompileOptions>(
+      M, "CompileOptions",
+      "What compiler flags say to clang's optimiser and code generator, and "
+      "the IR\n"
+      "does not. The defaults are those of ``clang -Oz``.")
       .def(
           "__init__",
-          [](CodegenOptions *Self, bool FunctionSections, bool DataSections,
-             std::string FloatABI) {
-            new (Self) CodegenOptions{FunctionSections, DataSections,
+          [](CompileOptions *Self, bool SLPVectorize, bool VectorizeLoops,
+             bool UnrollLoops, bool MergeFunctions, bool FunctionSections,
+             bool DataSections, std::string FloatABI) {
+            new (Self) CompileOptions{SLPVectorize,       VectorizeLoops,
+                                      UnrollLoops,        MergeFunctions,
+                                      FunctionSections,   DataSections,
                                       std::move(FloatABI)};
           },
-          nb::kw_only(), "function_sections"_a = false,
-          "data_sections"_a = false, "float_abi"_a = "")
-      .def_ro("function_sections", &CodegenOptions::FunctionSections,
+          nb::kw_only(), "slp_vectorize"_a = Defaults.SLPVectorize,
+          "vectorize_loops"_a = Defaults.VectorizeLoops,
+          "unroll_loops"_a = Defaults.UnrollLoops,
+          "merge_functions"_a = Defaults.MergeFunctions,
+          "function_sections"_a = Defaults.FunctionSections,
+          "data_sections"_a = Defaults.DataSections,
+          "float_abi"_a = Defaults.FloatABI)
+      .def_ro("slp_vectorize", &CompileOptions::SLPVectorize, "-fslp-vectorize")
+      .def_ro("vectorize_loops", &CompileOptions::VectorizeLoops, "-fvectorize")
+      .def_ro("unroll_loops", &CompileOptions::UnrollLoops, "-funroll-loops")
+      .def_ro("merge_functions", &CompileOptions::MergeFunctions,
+              "-fmerge-functions")
+      .def_ro("function_sections", &CompileOptions::FunctionSections,
               "-ffunction-sections")
-      .def_ro("data_sections", &CodegenOptions::DataSections, "-fdata-sections")
-      .def_ro("float_abi", &CodegenOptions::FloatABI,
+      .def_ro("data_sections", &CompileOptions::DataSections, "-fdata-sections")
+      .def_ro("float_abi", &CompileOptions::FloatABI,
               "ARM's -mfloat-abi: 'soft', 'hard', or '' for the triple's own")
-      .def("__eq__", [](const CodegenOptions &A,
-                        const CodegenOptions &B) { return A == B; })
-      .def("__hash__",
-           [](const CodegenOptions &O) {
-             return llvm::hash_combine(O.FunctionSections, O.DataSections,
-                                       O.FloatABI);
-           })
-      .def("__getstate__",
-           [](const CodegenOptions &O) {
-             return nb::make_tuple(O.FunctionSections, O.DataSections,
-                                   O.FloatABI);
-           })
-      .def("__setstate__",
-           [](CodegenOptions &O, std::tuple<bool, bool, std::string> State) {
-             auto &[FunctionSections, DataSections, FloatABI] = State;
-             new (&O) CodegenOptions{FunctionSections, DataSections,
-                                     std::move(FloatABI)};
-           });
+      .def("__eq__", [](const CompileOptions &A,
+                        const CompileOptions &B) { return A == B; })
+      .def(
+          "__hash__",
+          [](const CompileOptions &O) { return nb::hash(nb::cast(fields(O))); })
+      .def("__getstate__", &fields)
+      .def("__setstate__", [](CompileOptions &O, const Fields &State) {
+        new (&O) CompileOptions(std::make_from_tuple<CompileOptions>(State));
+      });
 
   nb::class_<Module>(
       M, "Module",
@@ -145,10 +159,9 @@ NB_MODULE(_native, M) {
            "As `run`, but if the passes leave IR that does not verify, the "
            "module is\n"
            "put back to what it was, and False is returned.")
-      .def("run_clang_pipeline", &Module::runClangPipeline, WithoutGIL(),
-           "level"_a = "Oz",
-           "Run what ``clang -O<level>`` runs between front end and code\n"
-           "generation. ``level`` is one of O1, O2, O3, Os, Oz.")
+      .def("run_clang_oz", &Module::runClangOz, WithoutGIL(),
+           "options"_a = CompileOptions(),
+           "Run what ``clang -Oz`` runs between front end and code generation.")
       .def("explicit_nesting", &Module::explicitNesting, WithoutGIL(),
            "pipeline"_a,
            "The pipeline with its nesting written out, so that several can be\n"
@@ -180,8 +193,21 @@ NB_MODULE(_native, M) {
           },
           "The 56 Autophase features of the paper's Table B1, int64, shape "
           "(56,).")
+      .def(
+          "observe",
+          [](Module &Self, nb::ndarray<float, nb::shape<NumAutophaseFeatures>,
+                                       nb::c_contig, nb::device::cpu>
+                               Ratios) {
+            nb::gil_scoped_release Release;
+            return Self.observe(std::span<float, NumAutophaseFeatures>(
+                Ratios.data(), NumAutophaseFeatures));
+          },
+          nb::arg("out").noconvert(),
+          "Write the Autophase features over the instruction count to "
+          "``out``,\n"
+          "float32, shape (56,). Returns the instruction count.")
       .def("text_size", &Module::textSize, WithoutGIL(),
-           "codegen"_a = CodegenOptions(),
+           "options"_a = CompileOptions(),
            "Bytes of executable sections after code generation for the "
            "module's\n"
            "own target. The module stays as it is.\n\nRaises `CodegenError`.")
@@ -209,7 +235,7 @@ NB_MODULE(_native, M) {
       .def("ir", &Module::ir, WithoutGIL(), "The module as textual IR.")
       .def(
           "object",
-          [](Module &Self, const CodegenOptions &Options) {
+          [](Module &Self, const CompileOptions &Options) {
             std::string Bytes;
             {
               nb::gil_scoped_release Release;
@@ -217,15 +243,15 @@ NB_MODULE(_native, M) {
             }
             return toBytes(Bytes);
           },
-          "codegen"_a = CodegenOptions(),
+          "options"_a = CompileOptions(),
           "The module as an object file for its own target.\n\n"
           "Raises `CodegenError`.")
       .def(
           "assembly",
-          [](Module &Self, const CodegenOptions &Options) {
+          [](Module &Self, const CompileOptions &Options) {
             return Self.generate(OutputKind::Assembly, Options);
           },
-          WithoutGIL(), "codegen"_a = CodegenOptions(),
+          WithoutGIL(), "options"_a = CompileOptions(),
           "The module as assembly text. Raises `CodegenError`.")
       .def_prop_ro("name", &Module::name, WithoutGIL())
       .def_prop_ro("triple", &Module::triple, WithoutGIL())

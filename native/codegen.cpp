@@ -30,17 +30,24 @@ namespace codezero {
 static const char *const TargetGlobals[] = {"min-jump-table-entries",
                                             "max-jump-table-size"};
 
-static cl::opt<unsigned> &option(const char *Name) {
-  cl::Option *Option = cl::getRegisteredOptions().lookup(Name);
-  if (!Option)
-    throw LLVMError(std::string("LLVM has no option ") + Name);
-  return *static_cast<cl::opt<unsigned> *>(Option);
+static ArrayRef<cl::opt<unsigned> *> globals() {
+  static const std::vector<cl::opt<unsigned> *> Options = [] {
+    std::vector<cl::opt<unsigned> *> Found;
+    for (const char *Name : TargetGlobals) {
+      cl::Option *Option = cl::getRegisteredOptions().lookup(Name);
+      if (!Option)
+        throw LLVMError(std::string("LLVM has no option ") + Name);
+      Found.push_back(static_cast<cl::opt<unsigned> *>(Option));
+    }
+    return Found;
+  }();
+  return Options;
 }
 
 static std::vector<unsigned> readGlobals() {
   std::vector<unsigned> Values;
-  for (const char *Name : TargetGlobals)
-    Values.push_back(option(Name));
+  for (const cl::opt<unsigned> *Option : globals())
+    Values.push_back(*Option);
   return Values;
 }
 
@@ -51,8 +58,8 @@ static std::mutex &globalsMutex() {
 }
 
 static void writeGlobals(ArrayRef<unsigned> Values) {
-  for (const auto &[Name, Value] : zip_equal(TargetGlobals, Values))
-    option(Name) = Value;
+  for (const auto &[Option, Value] : zip_equal(globals(), Values))
+    *Option = Value;
 }
 
 static void initializeTargets() {
@@ -96,7 +103,7 @@ void Target::activate() const {
 }
 
 std::unique_ptr<Target> Target::create(const Module &M,
-                                       const CodegenOptions &Options,
+                                       const CompileOptions &Options,
                                        std::string &Error) {
   initializeTargets();
   Triple TT = M.getTargetTriple();

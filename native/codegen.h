@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include "options.h"
+
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
@@ -19,16 +21,6 @@ class TargetMachine;
 
 namespace codezero {
 
-// What the user's flags say about code generation and the IR does not.
-struct CodegenOptions {
-  bool FunctionSections = false;
-  bool DataSections = false;
-  // Of ARM: "", "soft" or "hard".
-  std::string FloatABI;
-
-  bool operator==(const CodegenOptions &) const = default;
-};
-
 // The names of the targets that this build generates code for.
 llvm::ArrayRef<const char *> codegenTargets();
 
@@ -40,7 +32,7 @@ public:
   // For a module's triple, CPU, features and relocation model. Null, with Error
   // set, for a target without a code generator in this build.
   static std::unique_ptr<Target> create(const llvm::Module &M,
-                                        const CodegenOptions &Options,
+                                        const CompileOptions &Options,
                                         std::string &Error);
   ~Target();
 

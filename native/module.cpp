@@ -18,7 +18,6 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
 
-#include <chrono>
 #include <mutex>
 
 using namespace llvm;
@@ -160,7 +159,7 @@ Optimizer &Module::optimizer() {
     // they assume none, as opt does.
     std::string Error;
     if (IR->getTargetTriple().getArch() != Triple::UnknownArch)
-      OptimizerTarget = Target::create(*IR, CodegenOptions(), Error);
+      OptimizerTarget = Target::create(*IR, CompileOptions(), Error);
     Passes = std::make_unique<Optimizer>(
         OptimizerTarget ? &OptimizerTarget->machine() : nullptr, Features);
   }
@@ -171,11 +170,9 @@ Optimizer &Module::optimizer() {
 
 bool Module::runLocked(const std::string &Pipeline) {
   Optimizer &O = optimizer();
-  const auto Start = std::chrono::steady_clock::now();
+  const double Before = O.seconds();
   const bool Changed = O.run(*IR, Pipeline);
-  PassSeconds +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - Start)
-          .count();
+  PassSeconds += O.seconds() - Before;
   Owner->throwReported<LLVMError>();
   return Changed;
 }
@@ -199,22 +196,10 @@ bool Module::runVerified(const std::string &Pipeline) {
   return false;
 }
 
-void Module::runClangPipeline(const std::string &Level) {
-  static const std::pair<const char *, OptimizationLevel> Levels[] = {
-      {"O1", OptimizationLevel::O1},
-      {"O2", OptimizationLevel::O2},
-      {"O3", OptimizationLevel::O3},
-      {"Os", OptimizationLevel::Os},
-      {"Oz", OptimizationLevel::Oz}};
-  for (const auto &[Name, Value] : Levels)
-    if (Level == Name) {
-      std::lock_guard Lock(Owner->Mutex);
-      optimizer().runClangPipeline(*IR, Value);
-      Owner->throwReported<LLVMError>();
-      return;
-    }
-  throw PipelineError("unknown optimisation level '" + Level +
-                      "': expected O1, O2, O3, Os or Oz");
+void Module::runClangOz(const CompileOptions &Options) {
+  std::lock_guard Lock(Owner->Mutex);
+  optimizer().runClangOz(*IR, Options);
+  Owner->throwReported<LLVMError>();
 }
 
 std::string Module::explicitNesting(const std::string &Pipeline) {
@@ -242,6 +227,16 @@ AutophaseFeatures Module::autophase() {
   return Features.count(*IR);
 }
 
+uint64_t Module::observe(std::span<float, NumAutophaseFeatures> Ratios) {
+  std::lock_guard Lock(Owner->Mutex);
+  const AutophaseFeatures Counts = Features.count(*IR);
+  const int64_t Instructions = Counts[TotalInstructions];
+  const double Divisor = std::max<int64_t>(Instructions, 1);
+  for (const auto &[Ratio, Count] : zip_equal(Ratios, Counts))
+    Ratio = static_cast<float>(Count / Divisor);
+  return Instructions;
+}
+
 uint64_t Module::structuralHash() const {
   std::lock_guard Lock(Owner->Mutex);
   return StructuralHash(*IR, /*DetailedHash=*/true);
@@ -258,7 +253,7 @@ std::vector<std::pair<std::string, uint64_t>> Module::functionHashes() const {
 }
 
 llvm::SmallVector<char, 0> Module::emit(OutputKind Kind,
-                                        const CodegenOptions &Options) const {
+                                        const CompileOptions &Options) const {
   std::string Error;
   auto For = Target::create(*IR, Options, Error);
   if (!For)
@@ -271,14 +266,14 @@ llvm::SmallVector<char, 0> Module::emit(OutputKind Kind,
   return Output;
 }
 
-uint64_t Module::textSize(const CodegenOptions &Options) const {
+uint64_t Module::textSize(const CompileOptions &Options) const {
   std::lock_guard Lock(Owner->Mutex);
   const auto Object = emit(OutputKind::Object, Options);
   return executableSize(StringRef(Object.data(), Object.size()));
 }
 
 std::string Module::generate(OutputKind Kind,
-                             const CodegenOptions &Options) const {
+                             const CompileOptions &Options) const {
   std::lock_guard Lock(Owner->Mutex);
   return codezero::toString(emit(Kind, Options));
 }

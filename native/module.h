@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,7 +47,7 @@ public:
   // As run, but if the passes leave IR that does not verify, the module is put
   // back to what it was, and counts as unchanged.
   bool runVerified(const std::string &Pipeline);
-  void runClangPipeline(const std::string &Level);
+  void runClangOz(const CompileOptions &Options);
   std::string explicitNesting(const std::string &Pipeline);
   // Wall time that run() has spent inside LLVM's passes, in seconds.
   double passSeconds() const;
@@ -57,10 +58,12 @@ public:
 
   uint64_t instructionCount() const;
   AutophaseFeatures autophase();
+  // Autophase over the instruction count, which is returned.
+  uint64_t observe(std::span<float, NumAutophaseFeatures> Ratios);
   uint64_t structuralHash() const;
   // Name and hash of every function with a body.
   std::vector<std::pair<std::string, uint64_t>> functionHashes() const;
-  uint64_t textSize(const CodegenOptions &Options) const;
+  uint64_t textSize(const CompileOptions &Options) const;
 
   void verify() const;
   void addSizeAttributes();
@@ -68,7 +71,7 @@ public:
 
   std::string bitcode() const;
   std::string ir() const;
-  std::string generate(OutputKind Kind, const CodegenOptions &Options) const;
+  std::string generate(OutputKind Kind, const CompileOptions &Options) const;
 
   std::string name() const;
   std::string triple() const;
@@ -79,7 +82,7 @@ private:
   Optimizer &optimizer();
   bool runLocked(const std::string &Pipeline);
   llvm::SmallVector<char, 0> emit(OutputKind Kind,
-                                  const CodegenOptions &Options) const;
+                                  const CompileOptions &Options) const;
 
   // In this order analyses go before the IR they describe, and the IR before
   // its context.

@@ -7,15 +7,23 @@
 #include "llvm/IR/StructuralHash.h"
 #include "llvm/Target/TargetMachine.h"
 
+#include <chrono>
+
 using namespace llvm;
 
 namespace codezero {
 
 // Passes of LLVM 22.1 that were seen to change IR and report that they had not,
-// which would leave stale analyses behind. Takes a pipeline's text, or a class.
-static bool reportsItsChanges(StringRef Passes) {
-  return !Passes.contains_insensitive("instcombine") &&
-         !Passes.contains_insensitive("ipsccp");
+// which would leave stale analyses behind. What they run on is hashed before
+// and after.
+static bool mayHideChanges(StringRef PassID) {
+  return PassID == "InstCombinePass" || PassID == "IPSCCPPass";
+}
+
+static stable_hash hashOf(Any IR) {
+  if (const auto *F = any_cast<const Function *>(&IR))
+    return StructuralHash(**F, /*DetailedHash=*/true);
+  return StructuralHash(**any_cast<const Module *>(&IR), /*DetailedHash=*/true);
 }
 
 Optimizer::Optimizer(TargetMachine *TM, AutophaseCounter &Features)
@@ -23,9 +31,14 @@ Optimizer::Optimizer(TargetMachine *TM, AutophaseCounter &Features)
                                           /*PGOOpt=*/std::nullopt, &Callbacks) {
   // opt and clang leave functions marked optnone alone; so do we.
   OptNone.registerCallbacks(Callbacks);
+  Callbacks.registerBeforeNonSkippedPassCallback(
+      [this](StringRef PassID, Any IR) {
+        if (mayHideChanges(PassID))
+          HashBefore = hashOf(IR);
+      });
   Callbacks.registerAfterPassCallback(
       [this](StringRef PassID, Any IR, const PreservedAnalyses &Preserved) {
-        forgetChanged(PassID, IR, Preserved);
+        noteChange(PassID, IR, Preserved);
       });
   Callbacks.registerAfterPassInvalidatedCallback(
       [this](StringRef, const PreservedAnalyses &) {
@@ -40,13 +53,16 @@ Optimizer::Optimizer(TargetMachine *TM, AutophaseCounter &Features)
                                ModuleAnalyses);
 }
 
-void Optimizer::forgetChanged(StringRef PassID, Any IR,
-                              const PreservedAnalyses &Preserved) {
+void Optimizer::noteChange(StringRef PassID, Any IR,
+                           const PreservedAnalyses &Preserved) {
+  if (Preserved.areAllPreserved()) {
+    if (!mayHideChanges(PassID) || hashOf(IR) == HashBefore)
+      return;
+    ChangeWasHidden = true;
+  }
   // Managers and adaptors only pass on what the passes inside them have
   // reported.
   if (isSpecialPass(PassID, {"PassManager", "PassAdaptor"}))
-    return;
-  if (Preserved.areAllPreserved() && reportsItsChanges(PassID))
     return;
   if (const auto *F = any_cast<const Function *>(&IR))
     Features.forget(**F);
@@ -68,29 +84,29 @@ bool Optimizer::run(Module &M, StringRef Pipeline) {
   // good for one run only (ModuleInlinerWrapperPass moves its pipeline out of
   // itself).
   ModulePassManager Passes = parse(Pipeline);
-  const bool Trusted = reportsItsChanges(Pipeline);
-  const stable_hash Before = Trusted ? 0 : StructuralHash(M, true);
-  if (!Passes.run(M, ModuleAnalyses).areAllPreserved())
-    return true;
-  if (Trusted || StructuralHash(M, true) == Before)
-    return false;
-  ModuleAnalyses.invalidate(M, PreservedAnalyses::none());
-  Features.forgetAll();
-  return true;
+  ChangeWasHidden = false;
+  const auto Start = std::chrono::steady_clock::now();
+  const PreservedAnalyses Preserved = Passes.run(M, ModuleAnalyses);
+  Seconds +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - Start)
+          .count();
+  if (ChangeWasHidden)
+    ModuleAnalyses.invalidate(M, PreservedAnalyses::none());
+  return ChangeWasHidden || !Preserved.areAllPreserved();
 }
 
-void Optimizer::runClangPipeline(Module &M, OptimizationLevel Level) {
-  // clang's own tuning (clang/lib/CodeGen/BackendUtil.cpp and the driver's
-  // defaults): unlike opt it vectorises straight-line code, and at -Oz leaves
-  // loops scalar.
+void Optimizer::runClangOz(Module &M, const CompileOptions &Options) {
+  // As clang/lib/CodeGen/BackendUtil.cpp sets it.
   PipelineTuningOptions Tuning;
-  Tuning.LoopUnrolling = true;
-  Tuning.LoopInterleaving = true;
-  Tuning.LoopVectorization = Level != OptimizationLevel::Oz;
-  Tuning.SLPVectorization = true;
+  Tuning.LoopUnrolling = Options.UnrollLoops;
+  Tuning.LoopInterleaving = Options.UnrollLoops;
+  Tuning.LoopVectorization = Options.VectorizeLoops;
+  Tuning.SLPVectorization = Options.SLPVectorize;
+  Tuning.MergeFunctions = Options.MergeFunctions;
   Tuning.CallGraphProfile = true;
   PassBuilder Clang(TM, Tuning, /*PGOOpt=*/std::nullopt, &Callbacks);
-  Clang.buildPerModuleDefaultPipeline(Level).run(M, ModuleAnalyses);
+  Clang.buildPerModuleDefaultPipeline(OptimizationLevel::Oz)
+      .run(M, ModuleAnalyses);
 }
 
 std::string Optimizer::explicitNesting(StringRef Pipeline) {

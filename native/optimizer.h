@@ -4,15 +4,17 @@
 
 #pragma once
 
+#include "autophase.h"
+#include "options.h"
+
 #include "llvm/Analysis/CGSCCPassManager.h"
 #include "llvm/Analysis/LoopAnalysisManager.h"
 #include "llvm/IR/PassInstrumentation.h"
 #include "llvm/IR/PassManager.h"
+#include "llvm/IR/StructuralHash.h"
 #include "llvm/Passes/OptimizationLevel.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Passes/StandardInstrumentations.h"
-
-#include "autophase.h"
 
 #include <string>
 
@@ -36,8 +38,12 @@ public:
   // report a change. Throws PipelineError.
   bool run(llvm::Module &M, llvm::StringRef Pipeline);
 
-  // Runs the pipeline that clang builds for a size or speed level.
-  void runClangPipeline(llvm::Module &M, llvm::OptimizationLevel Level);
+  // Runs the pipeline that `clang -Oz` builds. It differs from opt's
+  // default<Oz>: clang vectorises straight-line code.
+  void runClangOz(llvm::Module &M, const CompileOptions &Options);
+
+  // Wall time spent in run()'s passes, in seconds.
+  double seconds() const { return Seconds; }
 
   // The same text with every nesting level written out, so that texts can be
   // joined by commas: "licm" becomes "function(loop-mssa(licm))". Throws
@@ -46,8 +52,8 @@ public:
 
 private:
   llvm::ModulePassManager parse(llvm::StringRef Pipeline);
-  void forgetChanged(llvm::StringRef PassID, llvm::Any IR,
-                     const llvm::PreservedAnalyses &Preserved);
+  void noteChange(llvm::StringRef PassID, llvm::Any IR,
+                  const llvm::PreservedAnalyses &Preserved);
 
   llvm::TargetMachine *TM;
   AutophaseCounter &Features;
@@ -58,6 +64,9 @@ private:
   llvm::FunctionAnalysisManager FunctionAnalyses;
   llvm::CGSCCAnalysisManager CGSCCAnalyses;
   llvm::ModuleAnalysisManager ModuleAnalyses;
+  double Seconds = 0;
+  llvm::stable_hash HashBefore = 0;
+  bool ChangeWasHidden = false;
 };
 
 } // namespace codezero

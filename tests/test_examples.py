@@ -13,6 +13,7 @@ from codezero.compiler import Module
 from codezero.compiler.frontends import front_end_of
 from codezero.compiler.program import Program
 from codezero.env import PhaseOrderingEnv
+from codezero.isolation import CommandRunner
 from codezero.optimize import optimize
 from codezero.programs import ProgramLoader
 from codezero.search import parse_policy
@@ -29,13 +30,14 @@ def test_every_language_has_examples() -> None:
 def test_optimised_example_does_what_it_did(source: Path, load: Callable[..., Program]) -> None:
     expected = Behaviour(0, (EXAMPLES / "expected" / f"{source.name}.txt").read_bytes())
     program = load(source, *compile_flags(source))
+    runner = CommandRunner()
     with ProgramLoader() as loader:
-        assert behaviour_of(source, loader.emit(program, ".o")) == expected
+        assert behaviour_of(source, loader.emit(program, ".o"), runner) == expected
     # Instructions, not bytes: generating code at every step would take minutes on btree.cpp.
     env = PhaseOrderingEnv(program, objective="instructions")
     for policy in ("random-search:2", "greedy:12"):
         result = optimize(program, parse_policy(policy), env, np.random.default_rng(0))
-        code = Module.parse(result.bitcode).object(program.codegen)
-        assert behaviour_of(source, code) == expected, result.pipeline
+        code = Module.parse(result.bitcode).object(program.options)
+        assert behaviour_of(source, code, runner) == expected, result.pipeline
         assert result.ratio >= 1
     env.close()

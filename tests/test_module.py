@@ -15,7 +15,7 @@ from conftest import EXAMPLES
 from codezero.compiler import (
     TARGETS,
     CodegenError,
-    CodegenOptions,
+    CompileOptions,
     LLVMError,
     Module,
     ParseError,
@@ -176,7 +176,7 @@ def test_inline_assembly_is_assembled_and_its_errors_reported() -> None:
 def test_function_sections_show_in_the_object(sha256: Program) -> None:
     module = Module.parse(sha256.bitcode)
     assert b".text.main" not in module.object()
-    assert b".text.main" in module.object(CodegenOptions(function_sections=True))
+    assert b".text.main" in module.object(CompileOptions(function_sections=True))
 
 
 def test_modules_link() -> None:
@@ -279,7 +279,16 @@ TEN_PROGRAMS = [
 
 
 @pytest.mark.parametrize("name", TEN_PROGRAMS)
-@pytest.mark.parametrize("flags", [(), ("-ffunction-sections", "-fno-pic")], ids=["plain", "flags"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("-ffunction-sections", "-fno-pic"),
+        ("-march=x86-64-v3", "-fno-slp-vectorize", "-fvectorize", "-Xclang", "-fmerge-functions"),
+        ("-march=x86-64-v3", "-fno-unroll-loops", "-fno-builtin"),
+    ],
+    ids=["plain", "sections", "vectorise", "unroll"],
+)
 def test_baseline_is_what_clang_makes(
     name: str, flags: tuple[str, ...], load: Callable[..., Program], tmp_path: Path
 ) -> None:
@@ -288,11 +297,11 @@ def test_baseline_is_what_clang_makes(
     flags = (*flags, *compile_flags(EXAMPLES / name))
     program = load(name, *flags)
     module = Module.parse(program.bitcode)
-    module.run_clang_pipeline("Oz")
+    module.run_clang_oz(program.options)
     tool = CLANGXX if name.endswith(".cpp") else CLANG
     output = tmp_path / "clang.o"
     subprocess.run([tool.require(), "-Oz", "-c", *flags, EXAMPLES / name, "-o", output], check=True)
-    assert module.text_size(program.codegen) == executable_size(output.read_bytes())
+    assert module.text_size(program.options) == executable_size(output.read_bytes())
 
 
 @pytest.mark.parametrize("pipeline", ["default<Oz>", "function(sroa,gvn),globaldce,mergefunc"])

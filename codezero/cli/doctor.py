@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ import tyro
 import codezero
 from codezero._native import LLVM_VERSION, TARGETS
 from codezero.cli.output import print_table
-from codezero.compiler.toolchain import ALL_TOOLS, CLANG, Tool
+from codezero.compiler.toolchain import ALL_TOOLS, CLANG, Tool, version_line
 
 
 @dataclass
@@ -58,19 +57,4 @@ def _examine(tool: Tool) -> Finding:
     path = tool.find()
     if path is None:
         return Finding(tool.name, None, None, f"{tool.purpose}; {tool.install}")
-    version = _version(path)
-    return Finding(tool.name, path, version, tool.purpose)
-
-
-def _version(path: str) -> str:
-    """The first line of ``--version`` that has a version in it."""
-    try:
-        done = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"does not run: {error}"
-    for line in done.stdout.splitlines():
-        if any(character.isdigit() for character in line):
-            return line.strip()
-    return "unknown"
+    return Finding(tool.name, path, version_line(path), tool.purpose)

@@ -19,7 +19,7 @@ from codezero.compiler.spaces import DEFAULT_SPACE, load_space
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.evaluation.evaluate import Failure, ProgramResult, SuiteResult, evaluate, summarize
-from codezero.programs.suites import find_suite
+from codezero.programs.suites import find_suites
 from codezero.search.policy import parse_policy
 
 DEFAULT_POLICIES = ("none", "random", "random-search:1s", "greedy:5s")
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         raise CodeZeroError("evaluate: --jobs and --seed are not negative")
     if not options.paths:
         raise CodeZeroError("evaluate: give at least one file or folder")
-    suites = [find_suite(path) for path in options.paths]
+    suites = find_suites(options.paths)
     policies = [parse_policy(text) for text in options.policy]
     settings = EpisodeSettings(
         load_space(options.space), Objective(options.objective), Protocol(options.protocol)
@@ -114,6 +114,10 @@ def _print_csv(programs: Sequence[ProgramResult]) -> None:
     writer.writerows(rows)
 
 
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
 def _print_tables(programs: Sequence[ProgramResult], suites: Sequence[SuiteResult]) -> None:
     headers = ["suite", "program", "policy", "-O0", "-Oz", "ours", "ratio", "seconds"]
     rows = [
@@ -135,8 +139,8 @@ def _print_tables(programs: Sequence[ProgramResult], suites: Sequence[SuiteResul
             s.suite,
             s.policy,
             f"{s.programs}" + (f" ({s.failed} failed)" if s.failed else ""),
-            *(f"{value:.3f}" for value in (s.found_geomean, s.found_min, s.found_max, s.geomean)),
-            f"{s.seconds:.1f}",
+            *(_number(v, 3) for v in (s.found_geomean, s.found_min, s.found_max, s.geomean)),
+            _number(s.seconds, 1),
         ]
         for s in suites
     ]

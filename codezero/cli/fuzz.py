@@ -18,6 +18,7 @@ from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, load_space
 from codezero.errors import CodeZeroError, ProgramError
+from codezero.isolation import CommandRunner
 from codezero.programs import ProgramLoader, find_suite
 from codezero.soundness.execution import Behaviour, behaviour_of, compile_flags
 from codezero.soundness.fuzz import Case, CaseResult, Fuzzer, fuzz, random_cases, save_failure
@@ -118,18 +119,19 @@ class ExecutionJudge:
 
     def __init__(self, sources: Sequence[tuple[Path, Program]]) -> None:
         self._expected: dict[str, tuple[Path, Behaviour]] = {}
+        runner = CommandRunner()
         with ProgramLoader() as loader:
             for source, program in sources:
                 if source.suffix not in IR_SUFFIXES:
                     original = loader.emit(program, ".o")
-                    self._expected[program.key] = (source, behaviour_of(source, original))
+                    self._expected[program.key] = (source, behaviour_of(source, original, runner))
 
-    def __call__(self, program: Program, outcome: Outcome) -> Outcome:
+    def __call__(self, program: Program, outcome: Outcome, runner: CommandRunner) -> Outcome:
         if program.key not in self._expected:
             return outcome
         source, expected = self._expected[program.key]
         try:
-            actual = behaviour_of(source, outcome.object_file)
+            actual = behaviour_of(source, outcome.object_file, runner)
         except ProgramError as error:  # it does not link any more, or does not end
             return Outcome(Verdict.MISCOMPILED, str(error), outcome.steps)
         if actual == expected:

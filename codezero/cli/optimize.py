@@ -12,20 +12,20 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from codezero.cli.output import print_table, progress_bar, replacing
-from codezero.compiler.frontends import Source, compile_bitcode, exists
+from codezero.cli.output import print_table, progress_bar
+from codezero.compiler.frontends import Source, exists
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, load_space
-from codezero.compiler.toolchain import CLANG, CLANGXX
+from codezero.emit import SUFFIXES, Writer
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import run_all
+from codezero.programs import ProgramLoader
 from codezero.search.policy import parse_policy
 
-OUTPUT_SUFFIXES = (".o", ".s", ".bc", ".ll", ".txt")
 POLICY_OF_SEARCH = {"greedy": "greedy", "random": "random-search"}
 
 
@@ -68,7 +68,19 @@ class Job:
     output: Path | None
 
 
+@dataclass(frozen=True)
+class Done:
+    job: Job
+    result: Optimized
+
+
+@dataclass(frozen=True)
+class Failed:
+    reason: str
+
+
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
+    """Exits 2, and writes nothing, if a file cannot be read or compiled; 1 if LLVM fails on one."""
     options = tyro.cli(Options, prog="codezero optimize", args=list(arguments))
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
@@ -78,29 +90,61 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         load_space(options.space), Objective(options.objective), Protocol(options.protocol)
     )
 
-    def work(optimizer: Optimizer, job: Job) -> Optimized:
-        result, source = optimizer.run([job.file], flags, policy)
-        if job.output is not None:
-            _write(job.output, result, source, flags, optimizer)
-        return result
-
     if settings.space.unsound and (options.output or options.passes):
         print(
             f"codezero: warning: space '{settings.space.name}' may change what a program does "
             f"({', '.join(settings.space.unsound)})",
             file=sys.stderr,
         )
+    sources = _load(jobs, flags, options.jobs)
+    writer = Writer(settings, flags)
+
+    def work(optimizer: Optimizer, task: tuple[Job, Program, Source]) -> Done | Failed:
+        job, program, source = task
+        try:
+            result = optimizer.run(program, policy)
+            if job.output is not None:
+                result = writer.write(job.output, result, source, optimizer.loader)
+        except CodeZeroError as error:
+            return Failed(str(error))
+        return Done(job, result)
+
     with progress_bar() as progress:
         bar = progress.add_task("optimizing", total=len(jobs))
         results = run_all(
             work,
-            jobs,
+            [(job, *source) for job, source in zip(jobs, sources, strict=True)],
             lambda: Optimizer(settings, options.seed),
             jobs=options.jobs,
-            on_done=lambda job, result: progress.advance(bar),
+            on_done=lambda task, result: progress.advance(bar),
         )
-    _report(list(zip(jobs, results, strict=True)), options)
-    return 0
+    failures = [result.reason for result in results if isinstance(result, Failed)]
+    if len(failures) == len(results):
+        raise CodeZeroError("\n".join(failures))
+    _report([result for result in results if isinstance(result, Done)], options)
+    for reason in failures:
+        print(f"codezero: {reason}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _load(jobs: Sequence[Job], flags: Sequence[str], parallel: int) -> list[tuple[Program, Source]]:
+    """Compile all files before the first is optimised: what is wrong with them shows at once.
+
+    Raises:
+        CodeZeroError: with the message of each file that does not load.
+    """
+
+    def load(loader: ProgramLoader, job: Job) -> tuple[Program, Source] | Failed:
+        try:
+            return loader.load([job.file], flags)
+        except CodeZeroError as error:
+            return Failed(str(error))
+
+    loaded = run_all(load, jobs, ProgramLoader, jobs=parallel)
+    failures = [each.reason for each in loaded if isinstance(each, Failed)]
+    if failures:
+        raise CodeZeroError("\n".join(failures))
+    return [each for each in loaded if not isinstance(each, Failed)]
 
 
 def _jobs(files: Sequence[Path], output: Path | None) -> list[Job]:
@@ -119,51 +163,32 @@ def _jobs(files: Sequence[Path], output: Path | None) -> list[Job]:
         return jobs
     if len(files) > 1:
         raise CodeZeroError(f"{output} is not a folder, and several files were given")
-    if output.suffix not in OUTPUT_SUFFIXES:
+    if output.suffix not in SUFFIXES:
         raise CodeZeroError(
-            f"{output}: cannot tell what to write; end it in one of {' '.join(OUTPUT_SUFFIXES)}"
+            f"{output}: cannot tell what to write; end it in one of {' '.join(SUFFIXES)}"
         )
     if not (output.parent.is_dir() and os.access(output.parent, os.W_OK)):
         raise CodeZeroError(f"cannot write {output}: {output.parent} is no folder to write to")
     return [Job(files[0], output)]
 
 
-def _write(
-    output: Path, result: Optimized, source: Source, flags: Sequence[str], optimizer: Optimizer
-) -> None:
-    with replacing(output) as temporary:
-        if output.suffix == ".txt":
-            temporary.write_text(result.pipeline + "\n")
-        elif (
-            source.front_end
-            and source.front_end.tool in (CLANG, CLANGXX)
-            and (output.suffix in (".o", ".s"))
-        ):
-            compile_bitcode(
-                result.bitcode, Path(result.program.name), source.front_end, flags, temporary
-            )
-        else:
-            program = Program(result.program.name, result.bitcode, result.program.codegen)
-            temporary.write_bytes(optimizer.loader.emit(program, output.suffix))
-
-
-def _report(results: Sequence[tuple[Job, Optimized]], options: Options) -> None:
+def _report(done: Sequence[Done], options: Options) -> None:
     if options.json:
-        objects = [_json_object(job, result, options) for job, result in results]
+        objects = [_json_object(each.job, each.result, options) for each in done]
         json.dump(objects, sys.stdout, indent=2)
         print()
     elif options.passes:
-        for job, result in results:
-            print(result.pipeline)
-            if result.fell_back:
+        for each in done:
+            print(each.result.pipeline)
+            if each.result.fell_back:
                 print(
-                    f"codezero: {job.file}: found nothing smaller than {options.protocol} -Oz; "
-                    "default<Oz> comes closest",
+                    f"codezero: {each.job.file}: found nothing smaller than -Oz of protocol "
+                    f"{options.protocol}; default<Oz> comes closest",
                     file=sys.stderr,
                 )
     else:
         headers = ["program", "-O0", "-Oz", "ours", "ratio", "seconds"]
-        rows = [_row(job, result) for job, result in results]
+        rows = [_row(each.job, each.result) for each in done]
         print_table(headers, rows, numeric_from=1)
 
 

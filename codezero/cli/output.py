@@ -1,22 +1,14 @@
-"""What commands print: tables for people, plain columns for pipes, and files written whole."""
+"""What commands print: tables for people, plain columns for pipes."""
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from codezero.errors import CodeZeroError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-_UMASK = os.umask(0)
-os.umask(_UMASK)
 
 PIPED_WIDTH = 1_000
 """Columns when the output is not a terminal: wide enough that nothing is cut off."""
@@ -61,29 +53,3 @@ def progress_bar() -> Iterator[Progress]:
         *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
     ) as progress:
         yield progress
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to, moved over it at the end, unless an error comes first.
-
-    Raises:
-        CodeZeroError: the folder cannot be written to, or the disk is full; ``path`` is as it was.
-    """
-    path = path.resolve()  # a link stays a link
-    try:
-        descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
-        )
-    except OSError as error:
-        raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-    except OSError as error:
-        raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

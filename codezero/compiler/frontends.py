@@ -6,6 +6,7 @@ to unoptimised bitcode. Flags are the user's own and go to that command as they 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,10 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codezero._native import CodegenOptions
+from codezero._native import CompileOptions
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, CLANGXX, FLANG, RUSTC, Tool
-from codezero.errors import ProgramError
+from codezero.errors import ProgramError, ToolchainError
+from codezero.isolation import CommandRunner
 
 COMPILE_SECONDS = 600.0
 """Time limit of one compiler run."""
@@ -34,6 +36,11 @@ class FrontEnd:
     """Whether it puts minsize on functions by itself, as clang -Oz does."""
     by_product_flag: str | None = None
     """Says where to put files that are made besides the output; they are thrown away."""
+
+    @property
+    def is_clang(self) -> bool:
+        """Whether it also generates code for what it is given as IR."""
+        return self.tool in (CLANG, CLANGXX)
 
 
 def _clang(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
@@ -109,11 +116,12 @@ def exists(path: Path) -> bool:
 class Source:
     """Output of a front end, before anything of it runs in this process."""
 
+    path: Path
     program: Program
     front_end: FrontEnd | None
 
 
-def read_program(path: Path, flags: Sequence[str] = ()) -> Source:
+def read_program(path: Path, flags: Sequence[str], runner: CommandRunner) -> Source:
     """Read or compile one file.
 
     Raises:
@@ -134,36 +142,45 @@ def read_program(path: Path, flags: Sequence[str] = ()) -> Source:
     if path.suffix in IR_SUFFIXES:
         if flags:
             raise ProgramError(f"{path}: compiler flags have no meaning for LLVM IR")
-        return Source(Program(str(path), contents), None)
+        return Source(path, Program(_printable(path), contents), None)
     front_end = front_end_of(path)
     if front_end is None:
         known = " ".join((*IR_SUFFIXES, *SOURCE_SUFFIXES))
         raise ProgramError(f"{path}: unknown kind of file; expected one of {known}")
-    return Source(_compile(path, front_end, flags), front_end)
+    return Source(path, _compile(path, front_end, flags, runner), front_end)
 
 
-def _compile(path: Path, front_end: FrontEnd, flags: Sequence[str]) -> Program:
+def _printable(path: Path) -> str:
+    """The path as text that any stream and LLVM take: file names may be any bytes."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def _compile(
+    path: Path, front_end: FrontEnd, flags: Sequence[str], runner: CommandRunner
+) -> Program:
     compiler = front_end.tool.require()
-    codegen = CodegenOptions()
-    if front_end.tool in (CLANG, CLANGXX):
-        codegen = _clang_codegen_options(compiler, path, flags)
+    options = CompileOptions()
+    if front_end.is_clang:
+        options = _compile_options(compiler, path, flags, runner)
     with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
         output = Path(directory) / "out.bc"
         command = [*front_end.bitcode_command(compiler, path, flags), "-o", str(output)]
         if front_end.by_product_flag:
             command += [front_end.by_product_flag, directory]
-        run_compiler(command, path)
-        return Program(str(path), output.read_bytes(), codegen)
+        run_compiler(command, path, runner)
+        return Program(_printable(path), output.read_bytes(), options)
 
 
-def run_compiler(command: Sequence[str], path: Path, stdin: bytes | None = None) -> str:
+def run_compiler(
+    command: Sequence[str], path: Path, runner: CommandRunner, stdin: bytes = b""
+) -> str:
     """Run a compiler; return what it printed. Raises `ProgramError` with its message."""
     try:
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, timeout=COMPILE_SECONDS, check=False
-        )
+        done = runner.run(command, stdin=stdin, timeout=COMPILE_SECONDS)
     except subprocess.TimeoutExpired:
         raise ProgramError(f"{path}: the compiler took over {COMPILE_SECONDS:.0f} s") from None
+    except OSError as error:
+        raise ToolchainError(f"{command[0]} does not run: {error.strerror}") from None
     messages = done.stderr.decode(errors="replace")
     if done.returncode != 0:
         raise ProgramError(f"{path}: does not compile\n{messages.strip()}")
@@ -174,19 +191,21 @@ _UNSUPPORTED = re.compile(
     r"-fsanitize=(.*,)?(address|kernel-address|memory|kernel-memory|thread|hwaddress|"
     r"kernel-hwaddress|memtag|dataflow|kcfi|local-bounds|safe-stack|numerical|type|realtime)\b|"
     r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
-    r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin"
+    r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)"
 )
 
 
-def _clang_codegen_options(compiler: str, path: Path, flags: Sequence[str]) -> CodegenOptions:
-    """What the flags mean for code generation, in the words of clang's own driver.
+def _compile_options(
+    compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner
+) -> CompileOptions:
+    """What the flags mean for optimisation and code generation, in the words of clang's driver.
 
     Raises:
-        ProgramError: flags whose instrumentation clang adds while it optimises: IR taken before
-            that lacks it, so the program would lose what the flag asks for.
+        ProgramError: flags that change what clang does while it optimises in a way that cannot be
+            repeated here: of those that instrument the program, it would lose the instruments.
     """
     command = [compiler, *flags, "-Oz", "-###", "-c", str(path)]
-    arguments = _first_cc1_line(run_compiler(command, path))
+    arguments = _first_cc1_line(run_compiler(command, path, runner))
     for argument in arguments:
         if _UNSUPPORTED.match(argument):
             raise ProgramError(
@@ -194,7 +213,11 @@ def _clang_codegen_options(compiler: str, path: Path, flags: Sequence[str]) -> C
                 "compile this file without it, or with clang alone"
             )
     float_abi = arguments[arguments.index("-mfloat-abi") + 1] if "-mfloat-abi" in arguments else ""
-    return CodegenOptions(
+    return CompileOptions(
+        slp_vectorize="-vectorize-slp" in arguments,
+        vectorize_loops="-vectorize-loops" in arguments,
+        unroll_loops="-fno-unroll-loops" not in arguments,
+        merge_functions="-fmerge-functions" in arguments,
         function_sections="-ffunction-sections" in arguments,
         data_sections="-fdata-sections" in arguments,
         float_abi=float_abi if float_abi == "hard" else "soft" if float_abi else "",
@@ -208,8 +231,13 @@ def _first_cc1_line(driver_output: str) -> list[str]:
     return []
 
 
-def compile_bitcode(
-    bitcode: bytes, path: Path, front_end: FrontEnd, flags: Sequence[str], output: Path
+def generate_code(
+    bitcode: bytes,
+    path: Path,
+    front_end: FrontEnd,
+    flags: Sequence[str],
+    output: Path,
+    runner: CommandRunner,
 ) -> None:
     """Have clang generate code for optimised bitcode, under the user's own flags.
 
@@ -221,6 +249,18 @@ def compile_bitcode(
         *flags,
         "-Oz",
         *("-Xclang", "-disable-llvm-passes", "-Qunused-arguments"),
-        *("-x", "ir", "-", "-S" if output.suffix == ".s" else "-c", "-o", str(output)),
+        *("-x", "ir", "-", _output_kind(output), "-o", str(output)),
     ]
-    run_compiler(command, path, stdin=bitcode)
+    run_compiler(command, path, runner, stdin=bitcode)
+
+
+def compile_source(
+    path: Path, front_end: FrontEnd, flags: Sequence[str], output: Path, runner: CommandRunner
+) -> None:
+    """Have clang make the object or assembly by itself: the baseline."""
+    command = [front_end.tool.require(), *flags, "-Oz"]
+    run_compiler([*command, _output_kind(output), str(path), "-o", str(output)], path, runner)
+
+
+def _output_kind(output: Path) -> str:
+    return "-S" if output.suffix == ".s" else "-c"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from codezero._native import CodegenOptions, Module
+from codezero._native import CompileOptions, Module
 
 
 class Objective(str, enum.Enum):
@@ -16,15 +16,15 @@ class Objective(str, enum.Enum):
     TEXT = "text"
     """Bytes of executable sections after code generation for the module's own target."""
 
-    def measure(self, module: Module, codegen: CodegenOptions) -> int:
-        """The cost of ``module``; code is generated as ``codegen`` says.
+    def measure(self, module: Module, options: CompileOptions) -> int:
+        """The cost of ``module``; code is generated as ``options`` says.
 
         Raises:
             CodegenError: ``TEXT``, for a target without a code generator.
         """
         if self is Objective.INSTRUCTIONS:
             return module.instruction_count()
-        return module.text_size(codegen)
+        return module.text_size(options)
 
     @property
     def unit(self) -> str:

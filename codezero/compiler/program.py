@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from codezero._native import CodegenOptions
+from codezero._native import CompileOptions
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,10 @@ class Program:
 
     name: str
     bitcode: bytes = field(repr=False)
-    codegen: CodegenOptions = field(default_factory=CodegenOptions, repr=False)
+    options: CompileOptions = field(default_factory=CompileOptions, repr=False)
 
     @cached_property
     def key(self) -> str:
         """Identifies the program by what its costs depend on."""
-        options = self.codegen
-        flags = (options.function_sections, options.data_sections, options.float_abi)
-        return hashlib.blake2b(repr(flags).encode() + self.bitcode, digest_size=16).hexdigest()
+        options = repr(self.options.__getstate__()).encode()
+        return hashlib.blake2b(options + self.bitcode, digest_size=16).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 
-from codezero._native import Module
+from codezero._native import CompileOptions, Module
 
 
 class Protocol(str, enum.Enum):
@@ -24,12 +24,12 @@ class Protocol(str, enum.Enum):
         if self is Protocol.PAPER:
             module.strip_size_attributes()
 
-    def run_baseline(self, module: Module) -> None:
+    def run_baseline(self, module: Module, options: CompileOptions) -> None:
         """Optimise ``module`` as the baseline does."""
         if self is Protocol.PAPER:
             module.run("default<Oz>")
         else:
-            module.run_clang_pipeline("Oz")
+            module.run_clang_oz(options)
 
     @property
     def baseline(self) -> str:

@@ -64,7 +64,7 @@ class Pass:
         It does not where the pass is not sound (``requires``), nor where the pass broke it
         (``verify``): the module is then as it was.
         """
-        if not all(module.satisfies(name) for name in self.requires):
+        if self.requires and not all(module.satisfies(name) for name in self.requires):
             return False
         return module.run_verified(self.pipeline) if self.verify else module.run(self.pipeline)
 

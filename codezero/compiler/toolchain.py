@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import shutil
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codezero.errors import ToolchainError
@@ -21,21 +25,51 @@ class Tool:
     commands: tuple[str, ...]
     """Names looked for on PATH, best first."""
     install: str
+    of_llvm: bool = True
+    """Whether it is one of LLVM's own, of the version that is built in here: another version's
+    -Oz is another baseline, and a later one's bitcode cannot be read."""
 
     def find(self) -> str | None:
         """Path of the executable, or None."""
-        override = os.environ.get(self.variable)
-        for command in (override,) if override else self.commands:
-            if path := shutil.which(command):
-                return path
-        return None
+        return next((path for path in self._candidates() if self._fits(path)), None)
 
     def require(self) -> str:
         """Path of the executable. Raises `ToolchainError` that says how to install it."""
         path = self.find()
         if path is None:
-            raise ToolchainError(f"{self.name} is not installed: {self.purpose}. {self.install}")
+            other = next(iter(self._candidates()), None)
+            what = f"{self.name} {LLVM_MAJOR}" if other else self.name
+            instead = f" ({other} is {version_line(other)})" if other else ""
+            raise ToolchainError(
+                f"{what} is not installed{instead}: {self.purpose}. {self.install}"
+            )
         return path
+
+    def _candidates(self) -> Iterator[str]:
+        override = os.environ.get(self.variable)
+        for command in (override,) if override else self.commands:
+            if path := shutil.which(command):
+                yield path
+
+    def _fits(self, path: str) -> bool:
+        if not self.of_llvm or path.endswith(f"-{LLVM_MAJOR}"):
+            return True
+        return re.search(rf"version {LLVM_MAJOR}\.", version_line(path)) is not None
+
+
+@functools.cache
+def version_line(path: str) -> str:
+    """The first line of an executable's ``--version`` with a version in it."""
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not run: {error}"
+    for line in done.stdout.splitlines():
+        if any(character.isdigit() for character in line):
+            return line.strip()
+    return "of no known version"
 
 
 def _debian(package: str) -> str:
@@ -69,6 +103,7 @@ RUSTC = Tool(
     "CODEZERO_RUSTC",
     ("rustc",),
     _debian("rustc"),
+    of_llvm=False,
 )
 OPT = Tool(
     "opt",

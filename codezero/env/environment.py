@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import operator
+import time
 from pathlib import Path
 from typing import Any, SupportsFloat, cast
 
@@ -105,7 +108,12 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         """Actions of the episode so far."""
         self.costs = Costs(0, 0)
         self.cost = 0
+        self.deadline = math.inf
+        """Monotonic time at which a step under way is abandoned, as if it had overrun
+        ``step_seconds``. For searches that have to end in time."""
         self._observation = np.zeros(self.settings.observation_size, np.float32)
+        self._known_costs: dict[str, Costs] = {}
+        self._num_actions = len(self.settings.space)
         self._running = False
         self._episode: Episode | None = None
         self._worker: Worker | None = None
@@ -128,11 +136,15 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         else:
             program = self.programs.next(self.np_random)
         try:
-            self._observation, self.costs = self._call("start", program, timeout=START_SECONDS)
+            known = self._known_costs.get(program.key)
+            self._observation, self.costs = self._call(
+                "start", program, known, timeout=START_SECONDS
+            )
         except WorkerFailure as failure:
             raise ProgramError(f"{program.name}: LLVM fails on it ({failure})") from None
         except LLVMError as error:
             raise ProgramError(f"{program.name}: {error}") from None
+        self._known_costs[program.key] = self.costs
         self.actions = []
         self._running = True
         self.cost = self.costs.initial
@@ -144,13 +156,12 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         }
 
     def step(self, action: Any) -> tuple[Observation, SupportsFloat, bool, bool, Info]:
-        if not self.action_space.contains(action):
-            raise ValueError(f"{action} is no action: there are {len(self.settings.space)}")
+        action = self._index(action)
         if not self._running:
             raise gymnasium.error.ResetNeeded("the episode is over: call reset first")
-        self.actions.append(int(action))
+        self.actions.append(action)
         try:
-            step: Step = self._call("step", int(action), timeout=self.step_seconds)
+            step: Step = self._call("step", action, timeout=self._step_timeout())
         except (WorkerFailure, LLVMError) as failure:
             self._running = False
             return self._observation, 0.0, False, True, self._failure_info(failure)
@@ -160,6 +171,19 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             info["end"] = step.end.value
         return step.observation, step.reward, step.terminated, step.truncated, info
 
+    def _index(self, action: Any) -> int:
+        # A tenth of the time that action_space.contains takes.
+        try:
+            index = operator.index(action)
+        except TypeError:
+            index = -1
+        if not 0 <= index < self._num_actions:
+            raise ValueError(f"{action!r} is no action: there are {self._num_actions}")
+        return index
+
+    def _step_timeout(self) -> float:
+        return min(self.step_seconds, max(self.deadline - time.monotonic(), 0.0))
+
     def _failure_info(self, failure: Exception) -> Info:
         return {"cost": self.cost, **failure_info(failure, self.actions)}
 
@@ -168,12 +192,12 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
         Handles are good until the next reset, crash or timeout.
         """
-        handle: int = self._call("save", timeout=self.step_seconds)
+        handle: int = self._call("save", timeout=self._step_timeout())
         return handle
 
     def restore(self, handle: int, actions: list[int]) -> Observation:
         """Go back to a snapshot that was saved after ``actions``."""
-        self._observation, self.cost = self._call("restore", handle, timeout=self.step_seconds)
+        self._observation, self.cost = self._call("restore", handle, timeout=self._step_timeout())
         self.actions = list(actions)
         return self._observation
 
@@ -198,6 +222,11 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         """Wall time spent inside LLVM's passes in this episode."""
         seconds: float = self._call("pass_seconds", timeout=self.step_seconds)
         return seconds
+
+    def interrupt(self) -> None:
+        """End the call under way, and the environment with it. May be called from any thread."""
+        if self._worker is not None:
+            self._worker.interrupt()
 
     def close(self) -> None:
         if self._worker is not None:

@@ -7,8 +7,8 @@ constants of this file are part of the environment's definition; docs/environmen
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +21,17 @@ from codezero.compiler.spaces import PassSpace
 from codezero.programs.load import FINISH, parse_module
 
 NUM_AUTOPHASE = 56
-TOTAL_INSTRUCTIONS = 51
-"""Autophase feature with the number of instructions."""
 
 GROWTH_FACTOR, GROWTH_ALLOWANCE = 4, 3_000
 """An episode ends when instructions exceed factor x start + allowance: nested unrolling and
 inlining can otherwise grow a program without bound."""
 
-BASELINES_KEPT = 4_096
-"""Programs whose start and baseline cost a process remembers."""
-
 Observation = npt.NDArray[np.float32]
+
+
+def growth_limit(instructions: int) -> int:
+    """The most instructions that a program of ``instructions`` at the start may come to have."""
+    return GROWTH_FACTOR * instructions + GROWTH_ALLOWANCE
 
 
 class End(str, enum.Enum):
@@ -101,8 +101,7 @@ class Costs:
         return (before - after) / max(self.initial - self.baseline, 1)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What one action did."""
 
     observation: Observation
@@ -120,15 +119,14 @@ class _State:
     """What changes during an episode, and what a snapshot has to keep."""
 
     module: Module
+    observation: Observation
+    instructions: int
     cost: int
-    autophase: npt.NDArray[np.int64]
-    histogram: npt.NDArray[np.float32]
-    """How often each action was taken, over the steps of an episode."""
     steps: int = 0
 
     def copy(self) -> _State:
         return _State(
-            self.module.clone(), self.cost, self.autophase, self.histogram.copy(), self.steps
+            self.module.clone(), self.observation.copy(), self.instructions, self.cost, self.steps
         )
 
 
@@ -139,28 +137,28 @@ class Episode:
         self.settings = settings
         self._layout = settings.layout
         self._program: Program | None = None
-        self._costs_of: OrderedDict[str, Costs] = OrderedDict()
         self._snapshots: dict[int, _State] = {}
         self._next_snapshot = 0
 
-    def start(self, program: Program) -> tuple[Observation, Costs]:
+    def start(self, program: Program, costs: Costs | None = None) -> tuple[Observation, Costs]:
         """Begin an episode. Snapshots of the last one are dropped.
+
+        Args:
+            costs: the program's, where they are known: measuring them takes an -Oz run, and with
+                objective ``text`` two code generations.
 
         Raises:
             ProgramError: bitcode that cannot be parsed or does not verify.
             CodegenError: objective ``text``, for a target without a code generator.
         """
+        self._program = program
         module = parse_module(program)
         self.settings.protocol.prepare(module)
-        self._program = program
-        self._costs = self._measure_costs(program, module)
-        self._max_instructions = GROWTH_FACTOR * module.instruction_count() + GROWTH_ALLOWANCE
-        self._state = _State(
-            module,
-            self._costs.initial,
-            module.autophase(),
-            np.zeros(len(self.settings.space), np.float32),
-        )
+        self._costs = costs or Costs(self._measure(module), self._measure(self._run_baseline()))
+        observation = np.zeros(self.settings.observation_size, np.float32)
+        instructions = module.observe(observation[:NUM_AUTOPHASE])
+        self._max_instructions = growth_limit(instructions)
+        self._begin(_State(module, observation, instructions, self._costs.initial))
         self._snapshots.clear()
         return self._observe(), self._costs
 
@@ -169,15 +167,14 @@ class Episode:
         state = self._state
         before = state.cost
         changed = self.settings.space.passes[action].run(state.module)
-        state.histogram[action] += 1 / self.settings.max_steps
+        self._histogram[action] += 1 / self.settings.max_steps
         state.steps += 1
         terminated = False
         if changed:
-            state.autophase = state.module.autophase()
-            instructions = int(state.autophase[TOTAL_INSTRUCTIONS])
-            terminated = instructions > self._max_instructions
+            state.instructions = state.module.observe(self._autophase)
+            terminated = state.instructions > self._max_instructions
             if self.settings.objective is Objective.INSTRUCTIONS:
-                state.cost = instructions  # counted already: a second look at all IR costs
+                state.cost = state.instructions  # counted already
             elif terminated:
                 # Generating code for a program that exploded would take for ever.
                 state.cost = max(before, GROWTH_FACTOR * self._costs.initial)
@@ -204,7 +201,7 @@ class Episode:
 
     def restore(self, handle: int) -> tuple[Observation, int]:
         """Return to a snapshot, which stays. Returns the observation and the cost there."""
-        self._state = self._snapshots[handle].copy()
+        self._begin(self._snapshots[handle].copy())
         return self._observe(), self._state.cost
 
     def drop(self, handle: int) -> None:
@@ -230,35 +227,27 @@ class Episode:
         """Wall time spent inside LLVM's passes in this episode."""
         return self._state.module.pass_seconds
 
+    def _begin(self, state: _State) -> None:
+        self._state = state
+        self._autophase = state.observation[self._layout["autophase"]]
+        self._histogram = state.observation[self._layout["histogram"]]
+
     def _measure(self, module: Module) -> int:
         assert self._program is not None
-        return self.settings.objective.measure(module, self._program.codegen)
-
-    def _measure_costs(self, program: Program, module: Module) -> Costs:
-        costs = self._costs_of.get(program.key)
-        if costs is None:
-            costs = Costs(self._measure(module), self._measure(self._run_baseline()))
-            self._costs_of[program.key] = costs
-            if len(self._costs_of) > BASELINES_KEPT:
-                self._costs_of.popitem(last=False)
-        return costs
+        return self.settings.objective.measure(module, self._program.options)
 
     def _run_baseline(self) -> Module:
         assert self._program is not None
         module = parse_module(self._program)
         self.settings.protocol.prepare(module)
-        self.settings.protocol.run_baseline(module)
+        self.settings.protocol.run_baseline(module, self._program.options)
         return module
 
     def _observe(self) -> Observation:
         state = self._state
-        observation = np.empty(self.settings.observation_size, np.float32)
-        instructions = max(int(state.autophase[TOTAL_INSTRUCTIONS]), 1)
-        np.divide(state.autophase, instructions, out=observation[:NUM_AUTOPHASE], casting="unsafe")
-        observation[self._layout["histogram"]] = state.histogram
         if self.settings.observe_sizes:
-            observation[self._layout["sizes"]] = (
+            state.observation[self._layout["sizes"]] = (
                 state.cost / max(self._costs.initial, 1),
                 state.cost / max(self._costs.baseline, 1),
             )
-        return observation
+        return state.observation.copy()

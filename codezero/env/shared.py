@@ -71,9 +71,9 @@ class SharedEpisode:
         self._steps = SharedSteps.attach(fd, num_envs, settings.observation_size)
         self._index = index
 
-    def start(self, program: Program) -> Costs:
+    def start(self, program: Program, costs: Costs | None) -> Costs:
         """Begin an episode; see `Episode.start`."""
-        observation, costs = self._episode.start(program)
+        observation, costs = self._episode.start(program, costs)
         self._write(Step(observation, 0.0, False, False, costs.initial, False, None))
         return costs
 

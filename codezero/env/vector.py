@@ -112,8 +112,8 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
         for worker in self._workers:
             worker.start()
         self._actions: list[list[int]] = [[] for _ in self._workers]
-        self._names = [""] * self.num_envs
-        self._costs = [Costs(0, 0)] * self.num_envs
+        self._episode_programs: list[Program | None] = [None] * self.num_envs
+        self._known_costs: dict[str, Costs] = {}
         self._ended = np.ones(self.num_envs, np.bool_)
         """Environments whose episode is over and that have not been reset."""
         self._in_flight: dict[int, float] = {}
@@ -214,7 +214,7 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
 
     def _begin_step(self, index: int, action: int) -> None:
         self._actions[index].append(action)
-        self._begin(index, "step", action, self.step_seconds)
+        self._begin(index, "step", action, seconds=self.step_seconds)
 
     def _begin_start(self, index: int) -> None:
         self._ended[index] = True
@@ -224,13 +224,14 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
             self._count_failed_start(str(failure), failure)
             self._begin_start(index)
             return
-        self._names[index] = program.name
+        self._episode_programs[index] = program
         self._actions[index] = []
         self._starting.add(index)
-        self._begin(index, "start", program, START_SECONDS)
+        known = self._known_costs.get(program.key)
+        self._begin(index, "start", program, known, seconds=START_SECONDS)
 
-    def _begin(self, index: int, method: str, argument: int | Program, seconds: float) -> None:
-        self._workers[index].send(method, argument)
+    def _begin(self, index: int, method: str, *arguments: Any, seconds: float) -> None:
+        self._workers[index].send(method, *arguments)
         self._in_flight[index] = time.monotonic() + seconds
 
     def _finish(self, index: int) -> Info | None:
@@ -250,10 +251,9 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
             return self._fail_step(index, failure)
         if starting:
             assert isinstance(answer, Costs)
-            self._costs[index] = answer
             self._ended[index] = False
             self._failed_starts = 0
-            return self._start_info(index)
+            return self._start_info(index, answer)
         assert not isinstance(answer, Costs)
         self._ended[index] = answer is not None
         info: Info = {
@@ -264,17 +264,21 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
             info["end"] = answer.value
         return info
 
-    def _start_info(self, index: int) -> Info:
-        costs = self._costs[index]
+    def _start_info(self, index: int, costs: Costs) -> Info:
+        program = self._episode_programs[index]
+        assert program is not None
+        self._known_costs[program.key] = costs
         return {
-            "program": self._names[index],
+            "program": program.name,
             "initial": costs.initial,
             "baseline": costs.baseline,
             "cost": costs.initial,
         }
 
     def _retry_start(self, index: int, failure: Exception) -> None:
-        self._count_failed_start(self._names[index], failure)
+        program = self._episode_programs[index]
+        assert program is not None
+        self._count_failed_start(program.name, failure)
         self._begin_start(index)
 
     def _count_failed_start(self, name: str, failure: Exception) -> None:

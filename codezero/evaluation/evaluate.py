@@ -63,21 +63,22 @@ class Failure:
 class SuiteResult:
     """A suite under one policy: the ratio's geometric mean, minimum and maximum.
 
-    What a user gets falls back to the baseline, so its minimum is 1 or more.
+    What a user gets falls back to the baseline, so its minimum is 1 or more. All figures are None
+    where every program failed.
     """
 
     suite: str
     policy: str
     programs: int
     failed: int
-    geomean: float
-    min: float
-    max: float
-    found_geomean: float
+    geomean: float | None
+    min: float | None
+    max: float | None
+    found_geomean: float | None
     """Of the ratios before the fallback: of the policy by itself, as Table D6 has them."""
-    found_min: float
-    found_max: float
-    seconds: float
+    found_min: float | None
+    found_max: float | None
+    seconds: float | None
     """Mean wall time a program."""
 
 
@@ -102,7 +103,8 @@ def evaluate(
     def work(optimizer: Optimizer, task: Task) -> ProgramResult | Failure:
         name = program_name(task.files)
         try:
-            result, _ = optimizer.run(task.files, flags, task.policy)
+            program, _ = optimizer.loader.load(task.files, flags)
+            result = optimizer.run(program, task.policy)
         except CodeZeroError as error:
             return Failure(task.suite, name, task.policy.name, str(error))
         return ProgramResult(
@@ -128,25 +130,36 @@ def summarize(
     programs: Sequence[ProgramResult], failures: Sequence[Failure] = ()
 ) -> list[SuiteResult]:
     """One row for each suite and policy, in the order they first appear."""
-    groups: dict[tuple[str, str], list[ProgramResult]] = {}
-    for program in programs:
-        groups.setdefault((program.suite, program.policy), []).append(program)
+    results: list[ProgramResult | Failure] = [*programs, *failures]
+    keys = dict.fromkeys((result.suite, result.policy) for result in results)
     return [
-        SuiteResult(
-            suite=suite,
-            policy=policy,
-            programs=len(group),
-            failed=sum(f.suite == suite and f.policy == policy for f in failures),
-            geomean=geometric_mean([p.ratio for p in group]),
-            min=min(p.ratio for p in group),
-            max=max(p.ratio for p in group),
-            found_geomean=geometric_mean([p.found_ratio for p in group]),
-            found_min=min(p.found_ratio for p in group),
-            found_max=max(p.found_ratio for p in group),
-            seconds=sum(p.seconds for p in group) / len(group),
+        _summary(
+            *key,
+            [p for p in programs if (p.suite, p.policy) == key],
+            sum((f.suite, f.policy) == key for f in failures),
         )
-        for (suite, policy), group in groups.items()
+        for key in keys
     ]
+
+
+def _summary(
+    suite: str, policy: str, programs: Sequence[ProgramResult], failed: int
+) -> SuiteResult:
+    ratios = [p.ratio for p in programs]
+    found = [p.found_ratio for p in programs]
+    return SuiteResult(
+        suite=suite,
+        policy=policy,
+        programs=len(programs),
+        failed=failed,
+        geomean=geometric_mean(ratios) if ratios else None,
+        min=min(ratios, default=None),
+        max=max(ratios, default=None),
+        found_geomean=geometric_mean(found) if found else None,
+        found_min=min(found, default=None),
+        found_max=max(found, default=None),
+        seconds=sum(p.seconds for p in programs) / len(programs) if programs else None,
+    )
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -1,5 +1,6 @@
 """Isolation: LLVM may abort, hang or exhaust memory; here that costs a child process."""
 
+from codezero.isolation.commands import CommandRunner, CommandStopped
 from codezero.isolation.worker import (
     Worker,
     WorkerCrashed,
@@ -7,4 +8,11 @@ from codezero.isolation.worker import (
     WorkerTimedOut,
 )
 
-__all__ = ["Worker", "WorkerCrashed", "WorkerFailure", "WorkerTimedOut"]
+__all__ = [
+    "CommandRunner",
+    "CommandStopped",
+    "Worker",
+    "WorkerCrashed",
+    "WorkerFailure",
+    "WorkerTimedOut",
+]

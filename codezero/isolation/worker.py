@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -72,34 +73,38 @@ class Worker:
         self._connection: Connection[Any, Any] | None = None
         self._stderr: IO[bytes] | None = None
         self._ready = False
-        self._closed = False
+        self._interrupted = False
+        self._lock = threading.Lock()
+        """Held while the process is started or let go of: `interrupt` comes from other threads."""
 
     def start(self) -> None:
         """Start the child if none runs; return without waiting for it. Calls start it as needed."""
-        if self._process is not None:
-            return
-        if self._closed:
-            raise WorkerFailure("the worker is closed")
-        ours, theirs = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
-        bootstrap = _BOOTSTRAP.format(path=[entry for entry in sys.path if entry])
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", bootstrap, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), *self._pass_fds),
-                stdin=subprocess.PIPE,  # closes when this process dies, and so ends the child
-                stdout=self._stderr,
-                stderr=self._stderr,
-                env=self._environment,
-            )
-        finally:
-            theirs.close()
-        self._connection = Connection(ours.detach())
+        with self._lock:
+            if self._interrupted:
+                raise WorkerFailure("the worker is closed")
+            if self._process is not None:
+                return
+            ours, theirs = socket.socketpair()
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+            bootstrap = _BOOTSTRAP.format(path=[entry for entry in sys.path if entry])
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", bootstrap, str(theirs.fileno())],
+                    pass_fds=(theirs.fileno(), *self._pass_fds),
+                    stdin=subprocess.PIPE,  # closes when this process dies, and so ends the child
+                    stdout=self._stderr,
+                    stderr=self._stderr,
+                    env=self._environment,
+                )
+            finally:
+                theirs.close()
+            self._connection = Connection(ours.detach())
         # Connection.poll makes a selector on every call; this is made once.
         self._poll = select.poll()
         self._poll.register(self._connection.fileno(), select.POLLIN)
-        self._connection.send_bytes(self._setup)
         self._ready = False
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send_bytes(self._setup)
 
     def fileno(self) -> int:
         """Readable when the call under way has ended, by whatever end."""
@@ -115,7 +120,11 @@ class Worker:
         """
         self.start()
         if not self._ready:
-            self._receive(time.monotonic() + STARTUP_SECONDS)
+            try:
+                self._receive(time.monotonic() + STARTUP_SECONDS)
+            except Exception:
+                self.kill()  # there is no object to call
+                raise
             self._ready = True
         assert self._connection is not None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -174,16 +183,27 @@ class Worker:
             return
         assert self._connection is not None and self._stderr is not None
         assert self._process.stdin is not None
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._connection.close()
-        self._stderr.close()
-        self._process = self._connection = self._stderr = None
+        with self._lock:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdin.close()
+            self._connection.close()
+            self._stderr.close()
+            self._process = self._connection = self._stderr = None
+
+    def interrupt(self) -> None:
+        """End the process for good. May be called from any thread.
+
+        A call under way and later ones raise `WorkerFailure` in the threads that make them.
+        """
+        with self._lock:
+            self._interrupted = True
+            if self._process is not None:
+                self._process.kill()
 
     def close(self) -> None:
-        """End the process for good: later calls raise `WorkerFailure`."""
-        self._closed = True
+        """End the process for good, and free what it held: later calls raise `WorkerFailure`."""
+        self.interrupt()
         self.kill()
 
     def __enter__(self) -> Worker:

@@ -2,6 +2,6 @@
 
 from codezero.compiler.program import Program
 from codezero.programs.load import ProgramLoader
-from codezero.programs.suites import Suite, find_suite
+from codezero.programs.suites import Suite, find_suite, find_suites
 
-__all__ = ["Program", "ProgramLoader", "Suite", "find_suite"]
+__all__ = ["Program", "ProgramLoader", "Suite", "find_suite", "find_suites"]

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codezero._native import CodegenOptions, LLVMError, Module, ParseError
-from codezero.compiler.frontends import Source, read_program
+from codezero._native import CompileOptions, LLVMError, Module, ParseError
+from codezero.compiler.frontends import (
+    Source,
+    compile_source,
+    generate_code,
+    read_program,
+)
 from codezero.compiler.program import Program
 from codezero.errors import ProgramError
-from codezero.isolation import Worker, WorkerFailure
+from codezero.isolation import CommandRunner, Worker, WorkerFailure
 from codezero.programs.suites import program_name
 
 LOAD_SECONDS = 120.0
@@ -21,37 +26,62 @@ inlined (no library has those functions) and coroutines are split."""
 
 
 class ProgramLoader:
-    """Loads programs, parsing what needs parsing in a child process: bitcode may be broken."""
+    """Loads and writes programs. LLVM reads bitcode in a child process: it may be broken."""
 
     def __init__(self) -> None:
         self._worker = Worker("codezero.programs.load:BitcodeTool")
+        self._runner = CommandRunner()
 
     def load(self, files: Sequence[Path], flags: Sequence[str] = ()) -> tuple[Program, Source]:
         """One program from its files, and the front end's output for the first of them.
 
         Raises:
             ProgramError, ToolchainError: see `codezero.compiler.frontends.read_program`; also
-                for files that do not link.
+                for IR that LLVM rejects, and files that do not link.
         """
-        sources = [read_program(path, flags) for path in files]
+        sources = [read_program(path, flags, self._runner) for path in files]
         first = sources[0]
-        if len(sources) == 1 and not _lacks_size_attributes(first):
+        if len(sources) == 1 and first.front_end and first.front_end.marks_size:
             return first.program, first
         name = program_name(tuple(files)) if len(files) > 1 else first.program.name
         parts = [(s.program.name, s.program.bitcode, _lacks_size_attributes(s)) for s in sources]
         bitcode = self._call(name, "link", parts)
-        return Program(name, bitcode, first.program.codegen), first
+        return Program(name, bitcode, first.program.options), first
 
     def emit(self, program: Program, suffix: str) -> bytes:
         """A program as a file's contents: ``.o``, ``.s``, ``.ll`` or ``.bc``."""
         contents: bytes = self._call(program.name, "emit", program, suffix)
         return contents
 
+    def write_code(
+        self, program: Program, source: Source, flags: Sequence[str], output: Path
+    ) -> None:
+        """Write an object (or assembly, by ``output``'s suffix) of an optimised program.
+
+        If clang compiled its source, clang generates the code, too, for the flags' sake.
+        """
+        if source.front_end and source.front_end.is_clang:
+            generate_code(
+                program.bitcode, source.path, source.front_end, flags, output, self._runner
+            )
+        else:
+            output.write_bytes(self.emit(program, output.suffix))
+
+    def write_baseline(self, source: Source, flags: Sequence[str], output: Path) -> None:
+        """Write what ``clang -Oz`` makes of a source that clang compiled."""
+        assert source.front_end is not None and source.front_end.is_clang
+        compile_source(source.path, source.front_end, flags, output, self._runner)
+
     def _call(self, name: str, method: str, *args: Any) -> Any:
         try:
             return self._worker.call(method, *args, timeout=LOAD_SECONDS)
         except (WorkerFailure, LLVMError) as failure:
             raise ProgramError(f"{name}: LLVM fails on it ({failure})") from None
+
+    def interrupt(self) -> None:
+        """End the call under way. May be called from any thread."""
+        self._worker.interrupt()
+        self._runner.interrupt()
 
     def close(self) -> None:
         self._worker.close()
@@ -74,7 +104,7 @@ class BitcodeTool:
         """Link (name, bitcode, whether to mark functions for size) into one module's bitcode."""
         modules = []
         for name, bitcode, add_size_attributes in parts:
-            module = parse_module(Program(name, bitcode, CodegenOptions()))
+            module = parse_module(Program(name, bitcode, CompileOptions()))
             if add_size_attributes:
                 module.add_size_attributes()
             modules.append(module)
@@ -90,9 +120,9 @@ class BitcodeTool:
         if suffix in (".o", ".s"):
             module.run(FINISH)
         if suffix == ".o":
-            return module.object(program.codegen)
+            return module.object(program.options)
         if suffix == ".s":
-            return module.assembly(program.codegen).encode()
+            return module.assembly(program.options).encode()
         return module.ir().encode() if suffix == ".ll" else module.bitcode()
 
 

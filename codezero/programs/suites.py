@@ -6,7 +6,9 @@ one. Files in the suite's own folder are a program each; each of its subfolders 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codezero.compiler.frontends import IR_SUFFIXES, SOURCE_SUFFIXES
@@ -40,6 +42,16 @@ def find_suite(path: Path) -> Suite:
     if suite is None:
         raise ProgramError(f"{path}: no program in this folder (looked for {_looked_for()})")
     return suite
+
+
+def find_suites(paths: Sequence[Path]) -> list[Suite]:
+    """The suites at several paths; those that would have one name are named by their paths."""
+    suites = [find_suite(path) for path in paths]
+    names = Counter(suite.name for suite in suites)
+    return [
+        replace(suite, name=str(path)) if names[suite.name] > 1 else suite
+        for path, suite in zip(paths, suites, strict=True)
+    ]
 
 
 def _suite(folder: Path) -> Suite | None:

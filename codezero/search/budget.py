@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from codezero.env.environment import PhaseOrderingEnv
 from codezero.errors import CodeZeroError
 
 _SECONDS_PER = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -35,8 +38,15 @@ class Budget:
             f"budget '{text}' is neither a time (500ms, 1s, 2m) nor a number of trials (200)"
         )
 
-    def start(self) -> Meter:
-        return Meter(self)
+    @contextmanager
+    def spend(self, env: PhaseOrderingEnv) -> Iterator[Meter]:
+        """Start to count. No step of ``env`` goes on after the time is up."""
+        meter = Meter(self)
+        env.deadline = meter.deadline
+        try:
+            yield meter
+        finally:
+            env.deadline = math.inf
 
 
 class Meter:
@@ -44,7 +54,8 @@ class Meter:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._start = time.monotonic()
+        seconds = math.inf if budget.seconds is None else budget.seconds
+        self.deadline = time.monotonic() + seconds
         self.trials = 0
 
     def out_of_time(self) -> bool:
@@ -52,9 +63,7 @@ class Meter:
 
     def seconds_left(self) -> float:
         """Infinite without a limit on time."""
-        if self._budget.seconds is None:
-            return math.inf
-        return self._budget.seconds - (time.monotonic() - self._start)
+        return self.deadline - time.monotonic()
 
     def spent(self) -> bool:
         trials = self._budget.trials

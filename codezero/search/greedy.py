@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 
@@ -35,15 +36,12 @@ class GreedySearch:
         return f"greedy:{self.budget.trials}" if self.budget.trials else "greedy"
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
-        meter = self.budget.start()
-        env.reset(options={"program": program})
-        climb = _Climb(env, program)
-        try:
-            while len(climb.actions) < env.settings.max_steps and not meter.spent():
-                if not climb.advance(meter):
-                    break
-        except WorkerFailure:
-            pass  # a snapshot failed: what has been found by then stands
+        with self.budget.spend(env) as meter:
+            env.reset(options={"program": program})
+            climb = _Climb(env, program)
+            # A snapshot may fail, or the time be up: what has been found by then stands.
+            with contextlib.suppress(WorkerFailure):
+                climb.run(meter)
         return Found(tuple(climb.actions), climb.cost, meter.trials)
 
 
@@ -58,11 +56,29 @@ class _Climb:
         self._order = sorted(range(len(passes)), key=lambda a: not passes[a].is_whole_pipeline)
         self.actions: list[int] = []
         self.cost = env.cost
-        self._snapshot = env.save()
+        self._snapshot = -1
 
-    def advance(self, meter: Meter) -> bool:
-        """Take the best single pass from here. Returns False if none saves anything."""
-        env, best, cost_there = self._env, None, self.cost
+    def run(self, meter: Meter) -> None:
+        """Take the best single pass, again and again, until none saves anything."""
+        env = self._env
+        self._snapshot = env.save()
+        while len(self.actions) < env.settings.max_steps and not meter.spent():
+            best = self._best(meter)
+            if best is None:
+                break
+            action, self.cost = best
+            self.actions.append(action)
+            if meter.spent():
+                break
+            env.restore(self._snapshot, self.actions[:-1])
+            if env.step(action)[4].get("end") in FAILURES:
+                raise WorkerFailure("a pass failed that did not before")
+            env.drop(self._snapshot)
+            self._snapshot = env.save()
+
+    def _best(self, meter: Meter) -> tuple[int, int] | None:
+        """The pass that saves most from here, and the cost after it; None if none saves any."""
+        best, cost_there = None, self.cost
         left = meter.seconds_left()
         round_ends = 0.0 if math.isinf(left) else (1 - ROUND_SHARE) * left
         for action in self._order:
@@ -71,19 +87,15 @@ class _Climb:
             if action in self._failing:
                 continue
             meter.trials += 1
-            cost = self._try(action)
+            try:
+                cost = self._try(action)
+            except WorkerFailure:
+                if meter.out_of_time():
+                    break
+                raise
             if cost is not None and cost < cost_there:
                 best, cost_there = action, cost
-        if best is None:
-            return False
-        env.restore(self._snapshot, self.actions)
-        if env.step(best)[4].get("end") in FAILURES:
-            raise WorkerFailure("a pass failed that did not before")
-        self.actions.append(best)
-        self.cost = cost_there
-        env.drop(self._snapshot)
-        self._snapshot = env.save()
-        return True
+        return None if best is None else (best, cost_there)
 
     def _try(self, action: int) -> int | None:
         """The cost after one pass, or None if the pass ends the episode."""

@@ -19,6 +19,7 @@ class Found:
     """The best prefix of actions that a policy came by, and its cost."""
 
     actions: tuple[int, ...]
+    """Without those that changed nothing."""
     cost: int
     trials: int
     """Episodes begun, or for greedy search actions tried."""

@@ -24,16 +24,22 @@ def best_prefix(
 ) -> Found:
     """Run one episode; the shortest prefix with the lowest cost in it."""
     env.reset(options={"program": program})
-    best, length = env.cost, 0
+    best = env.cost
+    prefix: tuple[int, ...] = ()
+    effective: list[int] = []
     for action in actions:
         if meter.out_of_time():
             break
         _, _, terminated, truncated, info = env.step(action)
-        if info.get("end") not in FAILURES and env.cost < best:
-            best, length = env.cost, len(env.actions)
+        if info.get("end") in FAILURES:
+            break
+        if info["changed"]:
+            effective.append(action)
+        if env.cost < best:
+            best, prefix = env.cost, tuple(effective)
         if terminated or truncated:
             break
-    return Found(tuple(env.actions[:length]), best, trials=1)
+    return Found(prefix, best, trials=1)
 
 
 @dataclass(frozen=True)
@@ -50,14 +56,14 @@ class RandomSearch:
         return f"random-search:{spent}"
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
-        meter = self.budget.start()
         best: Found | None = None
-        while best is None or not meter.spent():
-            actions = rng.integers(len(env.settings.space), size=env.settings.max_steps)
-            found = best_prefix(env, program, actions.tolist(), meter)
-            if best is None or found.cost < best.cost:
-                best = found
-            meter.trials += 1
+        with self.budget.spend(env) as meter:
+            while best is None or not meter.spent():
+                actions = rng.integers(len(env.settings.space), size=env.settings.max_steps)
+                found = best_prefix(env, program, actions.tolist(), meter)
+                if best is None or found.cost < best.cost:
+                    best = found
+                meter.trials += 1
         return Found(best.actions, best.cost, meter.trials)
 
 
@@ -87,4 +93,5 @@ class FixedSequence:
             raise CodeZeroError(
                 f"{self.name} has {len(actions)} passes, an episode {env.settings.max_steps} steps"
             )
-        return best_prefix(env, program, actions, Budget().start())
+        with Budget().spend(env) as meter:
+            return best_prefix(env, program, actions, meter)

@@ -13,6 +13,7 @@ from pathlib import Path
 from codezero.compiler.frontends import FrontEnd, front_end_of, run_compiler
 from codezero.compiler.toolchain import RUSTC
 from codezero.errors import ProgramError
+from codezero.isolation import CommandRunner
 
 RUN_SECONDS = 20.0
 
@@ -47,7 +48,7 @@ def compile_flags(source: Path) -> tuple[str, ...]:
     return ()
 
 
-def link(source: Path, object_file: bytes, output: Path) -> None:
+def link(source: Path, object_file: bytes, output: Path, runner: CommandRunner) -> None:
     """Link the object compiled from ``source`` to an executable.
 
     Raises:
@@ -60,7 +61,7 @@ def link(source: Path, object_file: bytes, output: Path) -> None:
         compiled = Path(directory) / "program.o"
         compiled.write_bytes(object_file)
         command = _link_command(front_end, source, compiled, Path(directory))
-        run_compiler([*command, "-o", str(output)], source)
+        run_compiler([*command, "-o", str(output)], source, runner)
 
 
 def _link_command(front_end: FrontEnd, source: Path, compiled: Path, directory: Path) -> list[str]:
@@ -75,27 +76,21 @@ def _link_command(front_end: FrontEnd, source: Path, compiled: Path, directory: 
     return [compiler, str(compiled), *libraries.get(front_end.language, [])]
 
 
-def run(executable: Path) -> Behaviour:
+def run(executable: Path, runner: CommandRunner) -> Behaviour:
     """Run a program. Raises `ProgramError` if it does not end in time."""
     try:
-        done = subprocess.run(
-            [executable],
-            capture_output=True,
-            timeout=RUN_SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        done = runner.run([str(executable)], timeout=RUN_SECONDS)
     except subprocess.TimeoutExpired:
         raise ProgramError(f"{executable.name}: runs for over {RUN_SECONDS:g} s") from None
     return Behaviour(done.returncode, done.stdout)
 
 
-def behaviour_of(source: Path, object_file: bytes) -> Behaviour:
+def behaviour_of(source: Path, object_file: bytes, runner: CommandRunner) -> Behaviour:
     """Link and run."""
     with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
         executable = Path(directory) / source.stem
-        link(source, object_file, executable)
-        return run(executable)
+        link(source, object_file, executable, runner)
+        return run(executable, runner)
 
 
 def _objective_c_headers() -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import PassSpace
-from codezero.isolation import Worker, WorkerCrashed, WorkerTimedOut
+from codezero.isolation import CommandRunner, Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_all
 from codezero.soundness.sequence import Outcome, Verdict
 
@@ -72,6 +72,7 @@ class Fuzzer:
             "codezero.soundness.sequence:SequenceRunner",
             environment={"MALLOC_PERTURB_": FREED_MEMORY_BYTE},
         )
+        self._runner = CommandRunner()
 
     def run(self, case: Case) -> CaseResult:
         """Run a case; if it fails, reduce it."""
@@ -97,14 +98,19 @@ class Fuzzer:
         except WorkerCrashed as crash:
             return Outcome(Verdict.CRASH, str(crash))
         if self._judge is not None and outcome.verdict is Verdict.PASSED:
-            return self._judge(program, outcome)
+            return self._judge(program, outcome, self._runner)
         return outcome
+
+    def interrupt(self) -> None:
+        """End the case under way. May be called from any thread."""
+        self._worker.interrupt()
+        self._runner.interrupt()
 
     def close(self) -> None:
         self._worker.close()
 
 
-Judge = Callable[[Program, Outcome], Outcome]
+Judge = Callable[[Program, Outcome, CommandRunner], Outcome]
 """A further check of a sequence that passed, such as running the program it made."""
 
 

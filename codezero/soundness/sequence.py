@@ -10,7 +10,7 @@ from codezero._native import LLVMError, VerificationError
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Pass
-from codezero.env.episode import GROWTH_ALLOWANCE, GROWTH_FACTOR
+from codezero.env.episode import growth_limit
 from codezero.programs.load import FINISH, parse_module
 
 
@@ -55,7 +55,7 @@ class SequenceRunner:
         """Run passes one by one and generate code for what they leave."""
         module = parse_module(program)
         protocol.prepare(module)
-        limit = GROWTH_FACTOR * module.instruction_count() + GROWTH_ALLOWANCE
+        limit = growth_limit(module.instruction_count())
         for step, each in enumerate(passes):
             before = module.structural_hash()
             try:
@@ -71,7 +71,7 @@ class SequenceRunner:
                 return Outcome(Verdict.GREW, each.name, step + 1)
         try:
             module.run(FINISH)
-            object_file = module.object(program.codegen)
+            object_file = module.object(program.options)
         except LLVMError as error:
             return Outcome(Verdict.ERROR, f"code generation: {error}", len(passes))
         return Outcome(Verdict.PASSED, "", len(passes), object_file)

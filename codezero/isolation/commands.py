@@ -1,0 +1,58 @@
+"""Other programs, compilers above all, run as children that another thread can stop."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Sequence
+
+
+class CommandStopped(Exception):
+    """`CommandRunner.interrupt` ended the command, or came before it."""
+
+
+class CommandRunner:
+    """Runs one command at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._interrupted = False
+
+    def run(
+        self, command: Sequence[str], *, stdin: bytes = b"", timeout: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end, whatever its exit code.
+
+        Args:
+            stdin: what it reads.
+            timeout: seconds after which it is killed.
+
+        Raises:
+            CommandStopped: see `interrupt`.
+            subprocess.TimeoutExpired: it was killed.
+            OSError: it cannot be started.
+        """
+        with self._lock:
+            if self._interrupted:
+                raise CommandStopped(command[0])
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+            self._process = process
+        try:
+            output, errors = process.communicate(stdin, timeout)
+        finally:
+            with self._lock:
+                self._process = None
+            process.kill()  # of one that has ended this does nothing
+            process.wait()
+        if self._interrupted:
+            raise CommandStopped(command[0])
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+    def interrupt(self) -> None:
+        """Kill the command under way and refuse later ones. May be called from any thread."""
+        with self._lock:
+            self._interrupted = True
+            if self._process is not None:
+                self._process.kill()

@@ -1,0 +1,25 @@
+// What a user's flags say to clang's optimiser and code generator, and the IR
+// does not. The defaults are those of `clang -Oz`.
+
+#pragma once
+
+#include <string>
+
+namespace codezero {
+
+struct CompileOptions {
+  // Of the pipeline that clang builds (clang/lib/CodeGen/BackendUtil.cpp).
+  bool SLPVectorize = true;
+  bool VectorizeLoops = false;
+  bool UnrollLoops = true;
+  bool MergeFunctions = false;
+  // Of code generation.
+  bool FunctionSections = false;
+  bool DataSections = false;
+  // Of ARM: "", "soft" or "hard".
+  std::string FloatABI;
+
+  bool operator==(const CompileOptions &) const = default;
+};
+
+} // namespace codezero
