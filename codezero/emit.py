@@ -42,33 +42,36 @@ class Writer:
                 temporary.write_text(result.pipeline + "\n")
             elif output.suffix in (".bc", ".ll"):
                 temporary.write_bytes(loader.emit(optimized, output.suffix))
-            elif by_clang and result.fell_back and self.settings.protocol is Protocol.CLANG:
-                loader.write_baseline(source, self.flags, temporary)
+            elif by_clang:
+                return self._write_by_clang(temporary, result, source, loader)
             else:
                 loader.write_code(optimized, source, self.flags, temporary)
-                if by_clang and output.suffix == ".o":
-                    return self._settle(temporary, result, source, loader)
         return result
 
-    def _settle(
-        self, written: Path, result: Optimized, source: Source, loader: ProgramLoader
+    def _write_by_clang(
+        self, output: Path, result: Optimized, source: Source, loader: ProgramLoader
     ) -> Optimized:
-        """Compare an object with what was measured here.
-
-        A flag may change clang's code generation in a way that the measurements did not see. Then
-        clang's own object decides, and the smaller one stays.
-        """
-        if self.settings.objective is not Objective.TEXT:
+        """Have clang make the object, by itself where the result is its own."""
+        against_clang = self.settings.protocol is Protocol.CLANG
+        if result.fell_back and against_clang:
+            loader.write_baseline(source, self.flags, output)
+        else:
+            optimized = replace(result.program, bitcode=result.bitcode)
+            loader.write_code(optimized, source, self.flags, output)
+        measured = self.settings.objective is Objective.TEXT and output.suffix == ".o"
+        if not (measured and against_clang):
             return result
-        size = executable_size(written.read_bytes())
+        size = executable_size(output.read_bytes())
         if size == result.cost:
             return result
+        # A flag changes clang's code generation in a way that the measurements here did not see.
+        # Then clang's own object decides, and the smaller one stays.
         with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
             clangs = Path(directory) / "baseline.o"
             loader.write_baseline(source, self.flags, clangs)
             baseline = executable_size(clangs.read_bytes())
             if baseline <= size:
-                written.write_bytes(clangs.read_bytes())
+                output.write_bytes(clangs.read_bytes())
         return replace(
             result,
             costs=replace(result.costs, baseline=baseline),

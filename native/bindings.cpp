@@ -151,6 +151,9 @@ NB_MODULE(_native, M) {
            "An independent copy, without the cached analyses, that passes and "
            "the\n"
            "code generator treat as they would treat the original.")
+      .def("warm_up", &Module::warmUp, WithoutGIL(),
+           "Set up what the first `run` needs, so that its time is that of its "
+           "passes.")
       .def("run", &Module::run, WithoutGIL(), "pipeline"_a,
            "Run passes, as ``opt -passes=`` takes them. Returns whether they\n"
            "report a change; False means that the IR is as it was.\n\n"

@@ -161,7 +161,7 @@ Optimizer &Module::optimizer() {
     if (IR->getTargetTriple().getArch() != Triple::UnknownArch)
       OptimizerTarget = Target::create(*IR, CompileOptions(), Error);
     Passes = std::make_unique<Optimizer>(
-        OptimizerTarget ? &OptimizerTarget->machine() : nullptr, Features);
+        *IR, OptimizerTarget ? &OptimizerTarget->machine() : nullptr, Features);
   }
   if (OptimizerTarget)
     OptimizerTarget->activate();
@@ -175,6 +175,11 @@ bool Module::runLocked(const std::string &Pipeline) {
   PassSeconds += O.seconds() - Before;
   Owner->throwReported<LLVMError>();
   return Changed;
+}
+
+void Module::warmUp() {
+  std::lock_guard Lock(Owner->Mutex);
+  optimizer();
 }
 
 bool Module::run(const std::string &Pipeline) {

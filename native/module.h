@@ -43,6 +43,8 @@ public:
   // original: use-list order, which both depend on, is kept.
   std::unique_ptr<Module> clone() const;
 
+  // Sets up what the first run needs, so that its time is that of its passes.
+  void warmUp();
   bool run(const std::string &Pipeline);
   // As run, but if the passes leave IR that does not verify, the module is put
   // back to what it was, and counts as unchanged.

@@ -20,17 +20,29 @@ static bool mayHideChanges(StringRef PassID) {
   return PassID == "InstCombinePass" || PassID == "IPSCCPPass";
 }
 
+// Passes that change attributes, names or debug information only, which
+// features do not see.
+static bool leavesInstructionsAlone(StringRef PassID) {
+  return PassID == "PostOrderFunctionAttrsPass" ||
+         PassID == "ReversePostOrderFunctionAttrsPass" ||
+         PassID == "InferFunctionAttrsPass" || PassID == "StripSymbolsPass" ||
+         PassID == "StripNonDebugSymbolsPass";
+}
+
 static stable_hash hashOf(Any IR) {
   if (const auto *F = any_cast<const Function *>(&IR))
     return StructuralHash(**F, /*DetailedHash=*/true);
   return StructuralHash(**any_cast<const Module *>(&IR), /*DetailedHash=*/true);
 }
 
-Optimizer::Optimizer(TargetMachine *TM, AutophaseCounter &Features)
+Optimizer::Optimizer(const Module &M, TargetMachine *TM,
+                     AutophaseCounter &Features)
     : TM(TM), Features(Features), Builder(TM, PipelineTuningOptions(),
                                           /*PGOOpt=*/std::nullopt, &Callbacks) {
-  // opt and clang leave functions marked optnone alone; so do we.
-  OptNone.registerCallbacks(Callbacks);
+  // opt and clang leave functions marked optnone alone; so do we. No pass marks
+  // one, and each callback costs time at every pass.
+  if (any_of(M, [](const Function &F) { return F.hasOptNone(); }))
+    OptNone.registerCallbacks(Callbacks);
   Callbacks.registerBeforeNonSkippedPassCallback(
       [this](StringRef PassID, Any IR) {
         if (mayHideChanges(PassID))
@@ -62,7 +74,8 @@ void Optimizer::noteChange(StringRef PassID, Any IR,
   }
   // Managers and adaptors only pass on what the passes inside them have
   // reported.
-  if (isSpecialPass(PassID, {"PassManager", "PassAdaptor"}))
+  if (isSpecialPass(PassID, {"PassManager", "PassAdaptor"}) ||
+      leavesInstructionsAlone(PassID))
     return;
   if (const auto *F = any_cast<const Function *>(&IR))
     Features.forget(**F);
@@ -80,10 +93,20 @@ ModulePassManager Optimizer::parse(StringRef Pipeline) {
 }
 
 bool Optimizer::run(Module &M, StringRef Pipeline) {
-  // Parsed afresh each time, which costs microseconds: some pass objects are
-  // good for one run only (ModuleInlinerWrapperPass moves its pipeline out of
-  // itself).
+  // Function and CGSCC passes are made to run on one function after another,
+  // and so again and again. A module pass may be good for one run only:
+  // ModuleInlinerWrapperPass moves its pipeline out of itself.
+  if (Pipeline.starts_with("function(") || Pipeline.starts_with("cgscc(")) {
+    auto Found = Parsed.find(Pipeline);
+    if (Found == Parsed.end())
+      Found = Parsed.try_emplace(Pipeline, parse(Pipeline)).first;
+    return run(M, Found->second);
+  }
   ModulePassManager Passes = parse(Pipeline);
+  return run(M, Passes);
+}
+
+bool Optimizer::run(Module &M, ModulePassManager &Passes) {
   ChangeWasHidden = false;
   const auto Start = std::chrono::steady_clock::now();
   const PreservedAnalyses Preserved = Passes.run(M, ModuleAnalyses);

@@ -7,6 +7,7 @@
 #include "autophase.h"
 #include "options.h"
 
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Analysis/CGSCCPassManager.h"
 #include "llvm/Analysis/LoopAnalysisManager.h"
 #include "llvm/IR/PassInstrumentation.h"
@@ -29,7 +30,8 @@ class Optimizer {
 public:
   // TM may be null: passes then assume a target without costs of its own. The
   // functions that passes change are forgotten in Features.
-  Optimizer(llvm::TargetMachine *TM, AutophaseCounter &Features);
+  Optimizer(const llvm::Module &M, llvm::TargetMachine *TM,
+            AutophaseCounter &Features);
 
   Optimizer(const Optimizer &) = delete;
   Optimizer &operator=(const Optimizer &) = delete;
@@ -52,6 +54,7 @@ public:
 
 private:
   llvm::ModulePassManager parse(llvm::StringRef Pipeline);
+  bool run(llvm::Module &M, llvm::ModulePassManager &Passes);
   void noteChange(llvm::StringRef PassID, llvm::Any IR,
                   const llvm::PreservedAnalyses &Preserved);
 
@@ -64,6 +67,7 @@ private:
   llvm::FunctionAnalysisManager FunctionAnalyses;
   llvm::CGSCCAnalysisManager CGSCCAnalyses;
   llvm::ModuleAnalysisManager ModuleAnalyses;
+  llvm::StringMap<llvm::ModulePassManager> Parsed;
   double Seconds = 0;
   llvm::stable_hash HashBefore = 0;
   bool ChangeWasHidden = false;

@@ -135,6 +135,52 @@ def test_several_files_go_to_a_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["json.o", "sha256.o"]
 
 
+def test_what_gains_nothing_is_clangs_own_object(tmp_path: Path) -> None:
+    space, ours, clangs = tmp_path / "space.toml", tmp_path / "ours.o", tmp_path / "clangs.o"
+    space.write_text('[[pass]]\nname = "strip-dead-prototypes"\n')
+    flags = ("-g", "-fno-slp-vectorize")
+    done = codezero("optimize", SOURCE, "-o", ours, "--space", space, *QUICK, "--", *flags)
+    assert done.returncode == 0, done.stderr
+    subprocess.run([CLANG.require(), "-Oz", *flags, "-c", SOURCE, "-o", clangs], check=True)
+    assert ours.read_bytes() == clangs.read_bytes()
+
+
+def test_a_flag_that_only_clangs_code_generator_knows_is_measured_on_the_objects(
+    tmp_path: Path,
+) -> None:
+    ours, clangs = tmp_path / "ours.o", tmp_path / "clangs.o"
+    flag = "-fbasic-block-sections=all"
+    done = codezero("optimize", SOURCE, "-o", ours, "--json", *QUICK, "--", flag)
+    (result,) = json.loads(done.stdout)
+    subprocess.run([CLANG.require(), "-Oz", flag, "-c", SOURCE, "-o", clangs], check=True)
+    assert result["baseline"] == executable_size(clangs.read_bytes())
+    assert result["optimized"] == executable_size(ours.read_bytes())
+    assert result["ratio"] >= 1
+
+
+@pytest.mark.parametrize("flag", ["-fsanitize=undefined", "-fstack-protector-all"])
+def test_flags_that_the_front_end_obeys_are_taken(flag: str, tmp_path: Path) -> None:
+    output = tmp_path / "out.o"
+    assert codezero("optimize", SOURCE, "-o", output, *QUICK, "--", flag).returncode == 0
+    assert executable_size(output.read_bytes()) > 0
+
+
+def test_names_that_are_not_unicode(tmp_path: Path) -> None:
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xff.c"))
+    source.write_text("int f(int x) { return x + x; }\n")
+    for options in ((), ("--json",)):
+        done = codezero("optimize", source, *options, *QUICK)
+        assert done.returncode == 0, done.stderr
+    source.write_text("int f(int x) { return y; }\n")
+    fails(codezero("optimize", source), "undeclared identifier 'y'")
+
+
+def test_an_unsound_space_is_warned_of(tmp_path: Path) -> None:
+    done = codezero("optimize", SOURCE, "--passes", "--space", "autophase", *QUICK)
+    assert done.returncode == 0
+    assert "may change what a program does" in done.stderr
+
+
 def test_evaluate_prints_programs_and_suites(tmp_path: Path) -> None:
     suite = tmp_path / "suite"
     (suite / "linked").mkdir(parents=True)
@@ -170,6 +216,21 @@ def test_evaluate_reports_what_fails(tmp_path: Path) -> None:
     assert "undeclared identifier 'y'" in done.stderr
 
 
+def test_suites_of_one_name_stay_apart_and_those_that_fail_are_seen(tmp_path: Path) -> None:
+    for parent, source in (("a", "int f(int x) { return x; }\n"), ("b", "int f( {\n")):
+        (tmp_path / parent / "suite").mkdir(parents=True)
+        (tmp_path / parent / "suite" / "f.c").write_text(source)
+    suites = [tmp_path / parent / "suite" for parent in "ab"]
+    done = codezero("evaluate", *suites, "--policy", "none", "--json")
+    report = json.loads(done.stdout)
+    assert [(s["suite"], s["programs"], s["failed"]) for s in report["suites"]] == [
+        (str(suites[0]), 1, 0), (str(suites[1]), 0, 1),
+    ]  # fmt: skip
+    assert report["suites"][1]["geomean"] is None
+    table = codezero("evaluate", *suites, "--policy", "none").stdout
+    assert "0 (1 failed)" in table
+
+
 def test_doctor_finds_the_compilers() -> None:
     done = codezero("doctor")
     assert done.returncode == 0
@@ -195,6 +256,25 @@ def test_unknown_kind_of_file(tmp_path: Path) -> None:
     path = tmp_path / "notes.xyz"
     path.write_text("hello")
     fails(codezero("optimize", path), "unknown kind of file")
+
+
+def test_one_bad_file_of_several_stops_all_before_anything_is_written(tmp_path: Path) -> None:
+    bad, out = tmp_path / "bad.c", tmp_path / "out"
+    bad.write_text("int f(int x) { return y; }\n")
+    out.mkdir()
+    done = codezero("optimize", SOURCE, bad, EXAMPLES / "no-such.ll", "-o", out, *QUICK)
+    fails(done, "no-such.ll: no such file")
+    cut = tmp_path / "cut.bc"
+    cut.write_bytes(b"BC\xc0\xde")
+    done = codezero("optimize", SOURCE, bad, cut, "-o", out, *QUICK)
+    fails(done, "undeclared identifier 'y'", "cut.bc: not valid LLVM IR")
+    assert list(out.iterdir()) == []
+
+
+def test_flags_for_ir_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "f.ll"
+    path.write_text("define void @f() {\n  ret void\n}\n")
+    fails(codezero("optimize", path, "--", "-DX"), "no meaning for LLVM IR")
 
 
 def test_syntax_error_shows_clangs_message(tmp_path: Path) -> None:
@@ -242,6 +322,15 @@ def test_no_clang(tmp_path: Path) -> None:
     assert "missing" in done.stdout
 
 
+def test_another_version_of_clang_is_not_taken(tmp_path: Path) -> None:
+    clang = tmp_path / "clang"
+    clang.write_text("#!/bin/sh\necho clang version 19.1.7\n")
+    clang.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:/usr/bin-not-here"}
+    done = codezero("optimize", SOURCE, env=environment)
+    fails(done, "clang 22 is not installed", "19.1.7", "apt-get install clang-22")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_output_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
@@ -274,9 +363,12 @@ def test_unknown_output_suffix(tmp_path: Path) -> None:
     fails(codezero("optimize", SOURCE, "-o", tmp_path / "out.exe"), "out.exe")
 
 
-@pytest.mark.parametrize("flag", ["-fsanitize=address", "-fprofile-instr-generate"])
-def test_flags_that_work_during_optimisation_are_refused(flag: str) -> None:
-    fails(codezero("optimize", SOURCE, "--", flag), "clang alone")
+@pytest.mark.parametrize(
+    "flags",
+    [("-fsanitize=address",), ("-fprofile-instr-generate",), ("-mllvm", "-inline-threshold=3")],
+)
+def test_flags_that_work_during_optimisation_are_refused(flags: tuple[str, ...]) -> None:
+    fails(codezero("optimize", SOURCE, "--", *flags), "clang alone")
 
 
 def test_unknown_command_and_option() -> None:
@@ -285,16 +377,10 @@ def test_unknown_command_and_option() -> None:
     assert done.returncode == 2
 
 
-def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    output = tmp_path / "out.o"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "codezero", "optimize", SOURCE, "-o", output, "--budget", "60s",
-         "--search", "random"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Send Ctrl-C's signal to this process alone once it has children, and see all of them go."""
     deadline = time.monotonic() + 20
-    while not (children := children_of(process.pid)) and time.monotonic() < deadline:
+    while not children_of(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
     children = children_of(process.pid)
@@ -304,4 +390,27 @@ def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert errors == "codezero: interrupted\n"
     assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_leaves_no_process_and_no_file(jobs: int, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codezero", "optimize", SOURCE, EXAMPLES / "vm.c", "-o", tmp_path,
+         "--budget", "60s", "--jobs", str(jobs)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    interrupt(process)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_a_compiler(tmp_path: Path) -> None:
+    clang = tmp_path / "clang"
+    clang.write_text("#!/bin/sh\n[ $1 = --version ] && echo version 22.1 && exit\nexec sleep 60\n")
+    clang.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codezero", "optimize", SOURCE],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "CODEZERO_CLANG": str(clang)},
+    )  # fmt: skip
+    start = time.monotonic()
+    interrupt(process)
+    assert time.monotonic() - start < 10

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import EXAMPLES
 
@@ -262,6 +263,17 @@ def test_other_threads_run_during_a_pass(load: Callable[..., Program]) -> None:
         time.sleep(0.001)
     thread.join()
     assert ticks > 10
+
+
+def test_an_observation_is_autophase_over_the_instructions(sha256: Program) -> None:
+    module = Module.parse(sha256.bitcode)
+    out = np.zeros(56, np.float32)
+    assert module.observe(out) == module.instruction_count()
+    expected = (module.autophase() / module.instruction_count()).astype(np.float32)
+    np.testing.assert_array_equal(out, expected)
+    for wrong in (np.zeros(55, np.float32), np.zeros(56), np.zeros(112, np.float32)[::2]):
+        with pytest.raises(TypeError):
+            module.observe(wrong)  # type: ignore[arg-type]
 
 
 def test_pass_time_is_counted(sha256: Program) -> None:

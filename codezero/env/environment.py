@@ -115,12 +115,12 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         self._known_costs: dict[str, Costs] = {}
         self._num_actions = len(self.settings.space)
         self._running = False
-        self._episode: Episode | None = None
-        self._worker: Worker | None = None
-        if isolated:
-            self._worker = Worker("codezero.env.episode:Episode", {"settings": self.settings})
-        else:
-            self._episode = Episode(self.settings)
+        self._episode = None if isolated else Episode(self.settings)
+        self._worker = (
+            Worker("codezero.env.episode:Episode", {"settings": self.settings})
+            if isolated
+            else None
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -161,7 +161,11 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             raise gymnasium.error.ResetNeeded("the episode is over: call reset first")
         self.actions.append(action)
         try:
-            step: Step = self._call("step", action, timeout=self._step_timeout())
+            step: Step = (
+                self._episode.step(action)
+                if self._episode is not None
+                else self._call("step", action, timeout=self._step_timeout())
+            )
         except (WorkerFailure, LLVMError) as failure:
             self._running = False
             return self._observation, 0.0, False, True, self._failure_info(failure)

@@ -155,6 +155,7 @@ class Episode:
         module = parse_module(program)
         self.settings.protocol.prepare(module)
         self._costs = costs or Costs(self._measure(module), self._measure(self._run_baseline()))
+        module.warm_up()
         observation = np.zeros(self.settings.observation_size, np.float32)
         instructions = module.observe(observation[:NUM_AUTOPHASE])
         self._max_instructions = growth_limit(instructions)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codezero._native import LLVMError, VerificationError
+from codezero._native import LLVMError, Module, VerificationError
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Pass
@@ -30,6 +30,8 @@ class Verdict(str, enum.Enum):
     """A pass changed the program and reported that it had not."""
     MISCOMPILED = "miscompiled"
     """The program does something else than before."""
+    NONDETERMINISTIC = "nondeterministic"
+    """A second run on the same program made something else of it."""
     ERROR = "error"
     """LLVM reported an error."""
 
@@ -52,9 +54,8 @@ class SequenceRunner:
     """Runs sequences; the worker's object."""
 
     def run(self, program: Program, protocol: Protocol, passes: Sequence[Pass]) -> Outcome:
-        """Run passes one by one and generate code for what they leave."""
-        module = parse_module(program)
-        protocol.prepare(module)
+        """Run passes one by one, generate code for what they leave, and run them once more."""
+        module = _start(program, protocol)
         limit = growth_limit(module.instruction_count())
         for step, each in enumerate(passes):
             before = module.structural_hash()
@@ -69,9 +70,21 @@ class SequenceRunner:
                 return Outcome(Verdict.UNREPORTED_CHANGE, each.name, step)
             if module.instruction_count() > limit:
                 return Outcome(Verdict.GREW, each.name, step + 1)
+        # The first module still stands in memory, so addresses are others this time.
+        again = _start(program, protocol)
+        for each in passes:
+            each.run(again)
+        if again.bitcode() != module.bitcode():
+            return Outcome(Verdict.NONDETERMINISTIC, "two runs differ", len(passes))
         try:
             module.run(FINISH)
             object_file = module.object(program.options)
         except LLVMError as error:
             return Outcome(Verdict.ERROR, f"code generation: {error}", len(passes))
         return Outcome(Verdict.PASSED, "", len(passes), object_file)
+
+
+def _start(program: Program, protocol: Protocol) -> Module:
+    module = parse_module(program)
+    protocol.prepare(module)
+    return module
