@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +12,11 @@ from codezero.compiler.frontends import Source
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.env.episode import EpisodeSettings
-from codezero.errors import CodeZeroError
+from codezero.files import replacing
 from codezero.optimize import Optimized
 from codezero.programs.load import ProgramLoader
 
 SUFFIXES = (".o", ".s", ".bc", ".ll", ".txt")
-
-_UMASK = os.umask(0)
-os.umask(_UMASK)
 
 
 @dataclass(frozen=True)
@@ -78,29 +73,3 @@ class Writer:
             cost=min(size, baseline),
             fell_back=baseline <= size,
         )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to, moved over it at the end, unless an error comes first.
-
-    Raises:
-        CodeZeroError: the folder cannot be written to, or the disk is full; ``path`` is as it was.
-    """
-    path = path.resolve()  # a link stays a link
-    try:
-        descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
-        )
-    except OSError as error:
-        raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-    except OSError as error:
-        raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from itertools import islice
 from typing import Protocol, TypeVar
 
 
@@ -23,34 +25,37 @@ Resource = TypeVar("Resource", bound=Interruptible)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+TASKS_AHEAD = 2
+"""Tasks taken for each thread, so that none waits for the next."""
+
 
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
-def run_all(
+def run_each(
     function: Callable[[Resource, Task], Result],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     make_resource: Callable[[], Resource],
     *,
     jobs: int = 0,
-    on_done: Callable[[Task, Result], None] = lambda task, result: None,
-) -> list[Result]:
-    """Apply a function to every task; results in the order of the tasks.
+) -> Generator[tuple[Task, Result], None, None]:
+    """Apply a function to every task; each task with its result, as they end.
 
     Args:
         function: called with a resource, which no other call has meanwhile, and a task.
+        tasks: taken in this thread, a few ahead of the results.
         make_resource: makes what is expensive to set up and kept from task to task.
         jobs: tasks at a time; 0 is one a core.
-        on_done: called in this thread as each task ends.
 
-    Whatever ends this call early, Ctrl-C and a task's exception included, interrupts the
-    resources, so that calls under way end, too.
+    Whatever ends this early, Ctrl-C and a task's exception included, interrupts the resources, so
+    that calls under way end, too.
     """
     local = threading.local()
     resources: list[Resource] = []
     stopping = threading.Event()
+    jobs = jobs or available_cores()
 
     def run_one(task: Task) -> Result:
         if stopping.is_set():
@@ -62,15 +67,18 @@ def run_all(
                 local.resource.interrupt()
         return function(local.resource, task)
 
-    pool = ThreadPoolExecutor(min(jobs or available_cores(), max(len(tasks), 1)))
+    pool = ThreadPoolExecutor(jobs)
+    remaining = iter(tasks)
+    task_of: dict[Future[Result], Task] = {}
     try:
-        futures = [pool.submit(run_one, task) for task in tasks]
-        task_of = dict(zip(futures, tasks, strict=True))
-        pending: set[Future[Result]] = set(futures)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        while True:
+            for task in islice(remaining, TASKS_AHEAD * jobs - len(task_of)):
+                task_of[pool.submit(run_one, task)] = task
+            if not task_of:
+                break
+            done, _ = wait(task_of, return_when=FIRST_COMPLETED)
             for future in done:
-                on_done(task_of[future], future.result())
+                yield task_of.pop(future), future.result()
     finally:
         stopping.set()
         for resource in list(resources):
@@ -78,4 +86,31 @@ def run_all(
         pool.shutdown(cancel_futures=True)
         for resource in resources:
             resource.close()
-    return [future.result() for future in futures]
+
+
+def run_all(
+    function: Callable[[Resource, Task], Result],
+    tasks: Sequence[Task],
+    make_resource: Callable[[], Resource],
+    *,
+    jobs: int = 0,
+    on_done: Callable[[Task, Result], None] = lambda task, result: None,
+) -> list[Result]:
+    """As `run_each`, with the results in the order of the tasks.
+
+    Args:
+        on_done: called in this thread as each task ends.
+    """
+    results: dict[int, Result] = {}
+    jobs = min(jobs or available_cores(), max(len(tasks), 1))
+    numbered = run_each(
+        lambda resource, indexed: function(resource, indexed[1]),
+        enumerate(tasks),
+        make_resource,
+        jobs=jobs,
+    )
+    with closing(numbered):
+        for (index, task), result in numbered:
+            results[index] = result
+            on_done(task, result)
+    return [results[index] for index in range(len(tasks))]

@@ -13,11 +13,10 @@ from codezero.compiler import Module
 from codezero.compiler.frontends import front_end_of
 from codezero.compiler.program import Program
 from codezero.env import PhaseOrderingEnv
-from codezero.isolation import CommandRunner
 from codezero.optimize import optimize
 from codezero.programs import ProgramLoader
 from codezero.search import parse_policy
-from codezero.soundness.execution import Behaviour, behaviour_of, compile_flags
+from codezero.soundness.execution import Behaviour, behaviour_of, command_runner, compile_flags
 
 
 def test_every_language_has_examples() -> None:
@@ -30,7 +29,7 @@ def test_every_language_has_examples() -> None:
 def test_optimised_example_does_what_it_did(source: Path, load: Callable[..., Program]) -> None:
     expected = Behaviour(0, (EXAMPLES / "expected" / f"{source.name}.txt").read_bytes())
     program = load(source, *compile_flags(source))
-    runner = CommandRunner()
+    runner = command_runner()
     with ProgramLoader() as loader:
         assert behaviour_of(source, loader.emit(program, ".o"), runner) == expected
     # Instructions, not bytes: generating code at every step would take minutes on btree.cpp.

@@ -20,7 +20,7 @@ from codezero.compiler.spaces import DEFAULT_SPACE, load_space
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner
 from codezero.programs import ProgramLoader, find_suite
-from codezero.soundness.execution import Behaviour, behaviour_of, compile_flags
+from codezero.soundness.execution import Behaviour, behaviour_of, command_runner, compile_flags
 from codezero.soundness.fuzz import Case, CaseResult, Fuzzer, fuzz, random_cases, save_failure
 from codezero.soundness.sequence import Outcome, Verdict
 
@@ -119,7 +119,7 @@ class ExecutionJudge:
 
     def __init__(self, sources: Sequence[tuple[Path, Program]]) -> None:
         self._expected: dict[str, tuple[Path, Behaviour]] = {}
-        runner = CommandRunner()
+        runner = command_runner()
         with ProgramLoader() as loader:
             for source, program in sources:
                 if source.suffix not in IR_SUFFIXES:

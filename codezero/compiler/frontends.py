@@ -21,9 +21,6 @@ from codezero.compiler.toolchain import CLANG, CLANGXX, FLANG, RUSTC, Tool
 from codezero.errors import ProgramError, ToolchainError
 from codezero.isolation import CommandRunner
 
-COMPILE_SECONDS = 600.0
-"""Time limit of one compiler run."""
-
 
 @dataclass(frozen=True)
 class FrontEnd:
@@ -176,9 +173,9 @@ def run_compiler(
 ) -> str:
     """Run a compiler; return what it printed. Raises `ProgramError` with its message."""
     try:
-        done = runner.run(command, stdin=stdin, timeout=COMPILE_SECONDS)
+        done = runner.run(command, stdin)
     except subprocess.TimeoutExpired:
-        raise ProgramError(f"{path}: the compiler took over {COMPILE_SECONDS:.0f} s") from None
+        raise ProgramError(f"{path}: the compiler took over {runner.timeout:g} s") from None
     except OSError as error:
         raise ToolchainError(f"{command[0]} does not run: {error.strerror}") from None
     messages = done.stderr.decode(errors="replace")

@@ -12,21 +12,23 @@ class CommandStopped(Exception):
 
 
 class CommandRunner:
-    """Runs one command at a time."""
+    """Runs one command at a time.
 
-    def __init__(self) -> None:
+    Args:
+        timeout: seconds after which a command is killed.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._interrupted = False
 
-    def run(
-        self, command: Sequence[str], *, stdin: bytes = b"", timeout: float
-    ) -> subprocess.CompletedProcess[bytes]:
+    def run(self, command: Sequence[str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end, whatever its exit code.
 
         Args:
             stdin: what it reads.
-            timeout: seconds after which it is killed.
 
         Raises:
             CommandStopped: see `interrupt`.
@@ -40,7 +42,7 @@ class CommandRunner:
             process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
             self._process = process
         try:
-            output, errors = process.communicate(stdin, timeout)
+            output, errors = process.communicate(stdin, self.timeout)
         finally:
             with self._lock:
                 self._process = None

@@ -18,7 +18,10 @@ from codezero.errors import ProgramError
 from codezero.isolation import CommandRunner, Worker, WorkerFailure
 from codezero.programs.suites import program_name
 
+COMPILE_SECONDS = 600.0
+"""Default time limit of one compiler run."""
 LOAD_SECONDS = 120.0
+"""Time limit of what LLVM does in the child process."""
 
 FINISH = "default<O0>"
 """What clang runs at every level, and code generation counts on: calls marked always_inline are
@@ -26,11 +29,15 @@ inlined (no library has those functions) and coroutines are split."""
 
 
 class ProgramLoader:
-    """Loads and writes programs. LLVM reads bitcode in a child process: it may be broken."""
+    """Loads and writes programs. LLVM reads bitcode in a child process: it may be broken.
 
-    def __init__(self) -> None:
+    Args:
+        compile_seconds: time limit of one compiler run.
+    """
+
+    def __init__(self, compile_seconds: float = COMPILE_SECONDS) -> None:
         self._worker = Worker("codezero.programs.load:BitcodeTool")
-        self._runner = CommandRunner()
+        self._runner = CommandRunner(compile_seconds)
 
     def load(self, files: Sequence[Path], flags: Sequence[str] = ()) -> tuple[Program, Source]:
         """One program from its files, and the front end's output for the first of them.

@@ -15,7 +15,8 @@ from codezero.compiler.toolchain import RUSTC
 from codezero.errors import ProgramError
 from codezero.isolation import CommandRunner
 
-RUN_SECONDS = 20.0
+COMMAND_SECONDS = 60.0
+"""Default time limit for linking a program, and for running it."""
 
 _OBJECTIVE_C_FLAGS = ("-fobjc-runtime=gcc",)
 
@@ -76,12 +77,17 @@ def _link_command(front_end: FrontEnd, source: Path, compiled: Path, directory: 
     return [compiler, str(compiled), *libraries.get(front_end.language, [])]
 
 
+def command_runner() -> CommandRunner:
+    """A runner for `link` and `run`."""
+    return CommandRunner(COMMAND_SECONDS)
+
+
 def run(executable: Path, runner: CommandRunner) -> Behaviour:
     """Run a program. Raises `ProgramError` if it does not end in time."""
     try:
-        done = runner.run([str(executable)], timeout=RUN_SECONDS)
+        done = runner.run([str(executable)])
     except subprocess.TimeoutExpired:
-        raise ProgramError(f"{executable.name}: runs for over {RUN_SECONDS:g} s") from None
+        raise ProgramError(f"{executable.name}: runs for over {runner.timeout:g} s") from None
     return Behaviour(done.returncode, done.stdout)
 
 

@@ -18,6 +18,7 @@ from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import PassSpace
 from codezero.isolation import CommandRunner, Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_all
+from codezero.soundness.execution import command_runner
 from codezero.soundness.sequence import Outcome, Verdict
 
 FREED_MEMORY_BYTE = "165"
@@ -72,7 +73,7 @@ class Fuzzer:
             "codezero.soundness.sequence:SequenceRunner",
             environment={"MALLOC_PERTURB_": FREED_MEMORY_BYTE},
         )
-        self._runner = CommandRunner()
+        self._runner = command_runner()
 
     def run(self, case: Case) -> CaseResult:
         """Run a case; if it fails, reduce it."""
