@@ -4,7 +4,6 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -123,6 +122,16 @@ NB_MODULE(_native, M) {
         new (&O) CompileOptions(std::make_from_tuple<CompileOptions>(State));
       });
 
+  nb::class_<FunctionSummary>(M, "FunctionSummary",
+                              "What a module knows of a function.")
+      .def_ro("name", &FunctionSummary::Name)
+      .def_ro("structural_hash", &FunctionSummary::StructuralHash,
+              "64-bit hash of its structure, names of values left out.")
+      .def_ro("instructions", &FunctionSummary::Instructions)
+      .def_ro("is_shared", &FunctionSummary::IsShared,
+              "Whether several objects may have a copy of it, as of C++ "
+              "templates and\ninline functions.");
+
   nb::class_<Module>(
       M, "Module",
       "One LLVM module in memory.\n\n"
@@ -216,8 +225,8 @@ NB_MODULE(_native, M) {
            "own target. The module stays as it is.\n\nRaises `CodegenError`.")
       .def("structural_hash", &Module::structuralHash, WithoutGIL(),
            "64-bit hash of the module's structure, names of values left out.")
-      .def("function_hashes", &Module::functionHashes, WithoutGIL(),
-           "(name, structural hash) of each function with a body.")
+      .def("functions", &Module::functions, WithoutGIL(),
+           "A `FunctionSummary` of each function with a body.")
       .def("verify", &Module::verify, WithoutGIL(),
            "Raises `VerificationError` if the IR is broken.")
       .def("add_size_attributes", &Module::addSizeAttributes, WithoutGIL(),

@@ -247,14 +247,15 @@ uint64_t Module::structuralHash() const {
   return StructuralHash(*IR, /*DetailedHash=*/true);
 }
 
-std::vector<std::pair<std::string, uint64_t>> Module::functionHashes() const {
+std::vector<FunctionSummary> Module::functions() const {
   std::lock_guard Lock(Owner->Mutex);
-  std::vector<std::pair<std::string, uint64_t>> Hashes;
+  std::vector<FunctionSummary> Functions;
   for (const Function &F : *IR)
     if (!F.isDeclaration())
-      Hashes.emplace_back(F.getName().str(),
-                          StructuralHash(F, /*DetailedHash=*/true));
-  return Hashes;
+      Functions.push_back({F.getName().str(),
+                           StructuralHash(F, /*DetailedHash=*/true),
+                           F.getInstructionCount(), F.isWeakForLinker()});
+  return Functions;
 }
 
 llvm::SmallVector<char, 0> Module::emit(OutputKind Kind,

@@ -25,6 +25,15 @@ namespace codezero {
 class Context;
 class Optimizer;
 
+struct FunctionSummary {
+  std::string Name;
+  uint64_t StructuralHash;
+  uint64_t Instructions;
+  // Linkage by which several objects may have a copy of it, as those of C++
+  // templates and inline functions.
+  bool IsShared;
+};
+
 // Each module has an LLVM context of its own. Methods may be called from
 // several threads: those on one module take turns, those on different ones do
 // not.
@@ -63,8 +72,8 @@ public:
   // Autophase over the instruction count, which is returned.
   uint64_t observe(std::span<float, NumAutophaseFeatures> Ratios);
   uint64_t structuralHash() const;
-  // Name and hash of every function with a body.
-  std::vector<std::pair<std::string, uint64_t>> functionHashes() const;
+  // Every function with a body.
+  std::vector<FunctionSummary> functions() const;
   uint64_t textSize(const CompileOptions &Options) const;
 
   void verify() const;

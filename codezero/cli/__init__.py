@@ -14,6 +14,7 @@ from codezero.errors import CodeZeroError
 COMMANDS = {
     "optimize": "Make programs smaller than clang -Oz makes them",
     "evaluate": "Compare ways to choose passes over suites of programs",
+    "corpus": "Build collections of programs to train on, and look into them",
     "fuzz": "Run random pass sequences and reduce what goes wrong",
     "doctor": "Say what is installed, what is missing and how to install it",
 }

@@ -1,0 +1,273 @@
+"""``codezero corpus``: build collections of programs to train on, and look into them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from codezero.cli.output import print_table, progress_bar
+from codezero.compiler.program import Program
+from codezero.corpus.build import Report, build
+from codezero.corpus.corpus import Corpus, write_corpus
+from codezero.corpus.entry import SPLITS, Entry
+from codezero.corpus.examine import Limits
+from codezero.corpus.select import held_out_functions, select_entries
+from codezero.corpus.sources.files import FilesSource
+from codezero.corpus.sources.parquet import ParquetSource
+from codezero.corpus.unit import UnitSource
+from codezero.errors import CodeZeroError
+from codezero.files import replacing
+from codezero.programs import ProgramLoader
+
+
+@dataclass
+class Build:
+    """Compile, filter and store programs as one Parquet file.
+
+    A SOURCE is a folder, zip or tar of source files or LLVM IR, each file a program, or a Parquet
+    file (or folder of them) with a column of bitcode. Compiler flags go after "--". A build that
+    is interrupted goes on where it was when it is given the same command again.
+    """
+
+    sources: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="SOURCE...")]]
+    """Where the programs are."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE.parquet")]
+    """The corpus."""
+    exclude: tuple[Path, ...] = ()
+    """Held-out suites: no program that has a function of theirs is taken."""
+    largest: int | None = None
+    """Take only so many files of each folder or archive, the largest."""
+    by_folder: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Each subfolder of a SOURCE is a package; otherwise the SOURCE is one."""
+    limits: tyro.conf.OmitArgPrefixes[Limits] = dataclasses.field(default_factory=Limits)
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the report as an object."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
+    """Units at a time; 0 is one a core."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        """Exits 1 if a source could not be read."""
+        if self.jobs < 0:
+            raise CodeZeroError("corpus build: --jobs is not negative")
+        sources = [source for path in self.sources for source in self._sources(path, flags)]
+        if not sources:
+            raise CodeZeroError("corpus build: give at least one source")
+        held_out = held_out_functions(self.exclude)
+        with progress_bar() as progress:
+            bar = progress.add_task("examining", total=None)
+
+            def failed(source: UnitSource, error: str) -> None:
+                progress.console.print(f"codezero: {error}", markup=False, highlight=False)
+
+            report = build(
+                sources,
+                self.out,
+                limits=self.limits,
+                held_out=held_out,
+                jobs=self.jobs,
+                on_unit=lambda source, unit, outcome: progress.update(
+                    bar, advance=1, description=unit.package
+                ),
+                on_failed_source=failed,
+            )
+        if not sys.stderr.isatty():
+            for error in report.failed_sources.values():
+                print(f"codezero: {error}", file=sys.stderr)
+        if self.json:
+            json.dump(dataclasses.asdict(report), sys.stdout, indent=2)
+            print()
+        else:
+            _print_report(report, self.out)
+        return 1 if report.failed_sources else 0
+
+    def _sources(self, path: Path, flags: Sequence[str]) -> Iterator[UnitSource]:
+        if not path.exists():
+            raise CodeZeroError(f"{path}: no such file or folder")
+        if path.suffix == ".parquet":
+            yield ParquetSource(path)
+        elif path.is_dir() and (files := sorted(path.glob("*.parquet"))):
+            yield from map(ParquetSource, files)
+        else:
+            yield FilesSource(
+                path, largest=self.largest, flags=tuple(flags), by_folder=self.by_folder
+            )
+
+
+@dataclass
+class Info:
+    """Say what is in a corpus."""
+
+    corpus: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print an object."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        table = Corpus(self.corpus).table
+        packages, languages, splits = (
+            Counter(table.column(name).to_pylist()) for name in ("package", "language", "split")
+        )
+        instructions = table.column("instructions").to_numpy()
+        headroom = instructions / np.maximum(table.column("instructions_oz").to_numpy(), 1)
+        quantiles = {
+            f"{percent}%": int(value)
+            for percent, value in zip(
+                (0, 10, 50, 90, 100),
+                np.percentile(instructions, (0, 10, 50, 90, 100)) if len(table) else [0] * 5,
+                strict=True,
+            )
+        }
+        gain = float(np.exp(np.mean(np.log(headroom)))) if len(table) else 1.0
+        if self.json:
+            report = {
+                "programs": len(table),
+                "packages": len(packages),
+                "languages": dict(languages.most_common()),
+                "splits": {split: splits[split] for split in SPLITS},
+                "instructions": quantiles,
+                "o0_over_oz": gain,
+            }
+            json.dump(report, sys.stdout, indent=2)
+            print()
+            return 0
+        print(f"{len(table):,} programs of {len(packages):,} packages\n")
+        rows = [["programs in", name, f"{count:,}"] for name, count in languages.most_common()]
+        rows += [["programs for", name, f"{splits[name]:,}"] for name in SPLITS]
+        rows += [["instructions", name, f"{value:,}"] for name, value in quantiles.items()]
+        rows += [["-O0 over -Oz", "geomean", f"{gain:.3f}"]]
+        print_table(["", "", "value"], rows, numeric_from=2)
+        return 0
+
+
+@dataclass
+class Show:
+    """Print one program: what is known of it, and its IR."""
+
+    corpus: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    program: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PROGRAM")]]
+    """Its number, or PACKAGE/PATH."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        corpus = Corpus(self.corpus)
+        entry = corpus.entry(_find(corpus, self.program))
+        for name in ("package", "version", "path", "language", "licence", "split"):
+            print(f"; {name}: {getattr(entry, name)}")
+        print(f"; instructions: {entry.instructions}, after -Oz {entry.instructions_oz}")
+        with ProgramLoader() as loader:
+            print(loader.emit(Program(entry.name, entry.bitcode), ".ll").decode(), end="")
+        return 0
+
+
+@dataclass
+class Split:
+    """Write each split of a corpus as a corpus of its own, OUT/train.parquet and so on."""
+
+    corpus: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")]
+    """An existing folder."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        for split in SPLITS:
+            path = self.out / f"{split}.parquet"
+            count = write_corpus(path, Corpus(self.corpus, split).entries())
+            print(f"{path}: {count:,} programs")
+        return 0
+
+
+@dataclass
+class Merge:
+    """Join corpora into one, without the duplicates between them."""
+
+    corpora: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE...")]]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE.parquet")]
+    """The corpus to write; may be one of those read."""
+    exclude: tuple[Path, ...] = ()
+    """Held-out suites: no program that has a function of theirs is taken."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        if not self.corpora:
+            raise CodeZeroError("corpus merge: give at least one corpus")
+        entries: list[Entry] = [e for path in self.corpora for e in Corpus(path).entries()]
+        kept, rejected = select_entries(entries, held_out_functions(self.exclude))
+        count = write_corpus(self.out, kept)
+        print(f"{self.out}: {count:,} programs")
+        for reason, number in rejected.most_common():
+            print(f"left out, {reason}: {number:,}")
+        return 0
+
+
+@dataclass
+class Extract:
+    """Write programs as files of bitcode, OUT/PACKAGE/PATH.bc."""
+
+    corpus: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")]
+    split: Literal["train", "validation", "test"] | None = None
+    """Only the programs of one split."""
+    program: tuple[str, ...] = ()
+    """Only these, by number or PACKAGE/PATH."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        corpus = Corpus(self.corpus, self.split)
+        indices = [_find(corpus, name) for name in self.program] or range(len(corpus))
+        for index in indices:
+            program = corpus[index]
+            path = (self.out / f"{program.name}.bc").resolve()
+            if not path.is_relative_to(self.out.resolve()):
+                raise CodeZeroError(f"{program.name}: would be written outside {self.out}")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None
+            with replacing(path) as temporary:
+                temporary.write_bytes(program.bitcode)
+        print(f"{self.out}: {len(indices):,} programs")
+        return 0
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "build": Build,
+    "info": Info,
+    "show": Show,
+    "split": Split,
+    "merge": Merge,
+    "extract": Extract,
+}
+
+
+def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
+    command = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="codezero corpus", args=list(arguments)
+    )
+    code: int = command.run(flags)
+    return code
+
+
+def _find(corpus: Corpus, name: str) -> int:
+    """The index of a program by number or name. Raises `CodeZeroError`."""
+    if name.isdecimal():
+        index = int(name)
+        if index < len(corpus):
+            return index
+        raise CodeZeroError(f"{corpus.path} has {len(corpus):,} programs, numbered from 0")
+    package, _, path = name.partition("/")
+    columns = (corpus.table.column(column).to_pylist() for column in ("package", "path"))
+    for index, found in enumerate(zip(*columns, strict=True)):
+        if found == (package, path):
+            return index
+    raise CodeZeroError(f"{corpus.path} has no program '{name}'")
+
+
+def _print_report(report: Report, output: Path) -> None:
+    print(f"{output}: {report.programs:,} programs of {report.units:,} units\n")
+    rows = [[reason, f"{count:,}"] for reason, count in report.rejected.items()]
+    if rows:
+        print_table(["left out", "units"], rows, numeric_from=1)

@@ -1,0 +1,194 @@
+"""Building: from sources to a corpus, on all cores, and on from where a killed build was."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from codezero._native import LLVM_VERSION
+from codezero.corpus.corpus import write_corpus
+from codezero.corpus.examine import Examination, Limits, Rejected
+from codezero.corpus.journal import Journal, Rejection
+from codezero.corpus.select import select
+from codezero.corpus.unit import Unit, UnitSource
+from codezero.errors import CodeZeroError, ProgramError
+from codezero.isolation import Worker, WorkerCrashed, WorkerTimedOut
+from codezero.parallel import run_each
+from codezero.programs.load import ProgramLoader
+
+COMPILE_SECONDS = 20.0
+"""Time limit of one compiler run."""
+EXAMINE_SECONDS = 10.0
+"""Time limit of an examination, five times what the passes of -Oz may take."""
+COMMIT_UNITS = 20
+"""Units between commits: what a kill may lose."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build came to."""
+
+    programs: int
+    units: int
+    """All that the sources offered."""
+    rejected: dict[str, int]
+    """Units left out, by reason."""
+    failed_sources: dict[str, str]
+    """Sources that could not be read to their end, and why."""
+
+
+class UnitWorker:
+    """Loads and examines one unit after another."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._loader = ProgramLoader(COMPILE_SECONDS)
+        self._examiner = Worker("codezero.corpus.examine:Examiner", {"limits": limits})
+
+    def run(self, unit: Unit) -> Examination | Rejection:
+        try:
+            program = unit.load(self._loader)
+        except ProgramError as error:
+            return classify(str(error))
+        try:
+            examination: Examination = self._examiner.call(
+                "examine", program, timeout=EXAMINE_SECONDS
+            )
+        except Rejected as rejected:
+            return Rejection(rejected.reason, rejected.detail)
+        except WorkerTimedOut:
+            return Rejection("-Oz takes too long", f"over {EXAMINE_SECONDS:g} s")
+        except WorkerCrashed as crash:
+            return Rejection("LLVM crashes", str(crash))
+        return examination
+
+    def interrupt(self) -> None:
+        self._loader.interrupt()
+        self._examiner.interrupt()
+
+    def close(self) -> None:
+        self._loader.close()
+        self._examiner.close()
+
+
+_MISSING_HEADER = re.compile(r"fatal error: '([^']+)' file not found")
+_FIRST_ERROR = re.compile(r"error: (.+)")
+
+
+def classify(message: str) -> Rejection:
+    """Why a unit did not compile, from the compiler's message."""
+    if "the compiler took over" in message:
+        return Rejection("compiling takes too long")
+    if "LLVM fails on it" in message or "PLEASE submit a bug report" in message:
+        return Rejection("the compiler crashes", message.splitlines()[0])
+    if "not valid LLVM IR" in message or "does not verify" in message:
+        return Rejection("not valid IR", message.splitlines()[0])
+    if "the file is empty" in message:
+        return Rejection("empty")
+    if found := _MISSING_HEADER.search(message):
+        return Rejection("a header is missing", found[1])
+    found = _FIRST_ERROR.search(message)
+    return Rejection("does not compile", found[1] if found else message.splitlines()[0])
+
+
+def build(
+    sources: Sequence[UnitSource],
+    output: Path,
+    *,
+    limits: Limits,
+    held_out: frozenset[int] = frozenset(),
+    jobs: int = 0,
+    on_unit: Callable[[UnitSource, Unit, Examination | Rejection], None] = lambda *_: None,
+    on_failed_source: Callable[[UnitSource, str], None] = lambda *_: None,
+) -> Report:
+    """Build a corpus.
+
+    What has been examined is remembered in a journal beside the output, and not done again.
+
+    Args:
+        held_out: structural hashes of functions that no program may have.
+        on_unit: called in this thread as each unit is done.
+        on_failed_source: called in this thread for a source that cannot be read; the others go on.
+
+    Raises:
+        CodeZeroError: the journal or the corpus cannot be written.
+    """
+    settings = {"llvm": LLVM_VERSION, **{name: str(v) for name, v in asdict(limits).items()}}
+    with closing(Journal(journal_path(output), settings)) as journal:
+        _examine(sources, journal, limits, jobs, on_unit, on_failed_source)
+        keys = [source.key for source in sources]
+        selection = select(journal.candidates(keys), held_out)
+        programs = write_corpus(output, journal.entries(selection.kept))
+        rejected: Counter[str] = journal.rejections(keys) + selection.rejected
+        return Report(
+            programs,
+            programs + rejected.total(),
+            dict(rejected.most_common()),
+            journal.errors(keys),
+        )
+
+
+def journal_path(output: Path) -> Path:
+    return output.with_name(f"{output.name}.journal")
+
+
+def _examine(
+    sources: Sequence[UnitSource],
+    journal: Journal,
+    limits: Limits,
+    jobs: int,
+    on_unit: Callable[[UnitSource, Unit, Examination | Rejection], None],
+    on_failed_source: Callable[[UnitSource, str], None],
+) -> None:
+    """Examine the units that the journal does not have."""
+    pending: Counter[str] = Counter()
+    exhausted: set[str] = set()
+    failed: set[str] = set()
+
+    def finish(source: UnitSource) -> None:
+        if source.key in exhausted and not pending[source.key]:
+            source.close()
+            if source.key not in failed:
+                journal.finish(source.key)
+
+    def feed() -> Iterator[tuple[UnitSource, Unit]]:
+        for source in sources:
+            if source.is_fixed and journal.is_done(source.key):
+                continue
+            known = journal.units_of(source.key)
+            try:
+                for unit in source.units():
+                    identity = (unit.package, unit.path, unit.stamp)
+                    if identity in known:
+                        known.discard(identity)
+                    else:
+                        pending[source.key] += 1
+                        yield source, unit
+            except CodeZeroError as error:
+                failed.add(source.key)
+                journal.finish(source.key, str(error))
+                on_failed_source(source, str(error))
+            else:
+                journal.forget(source.key, known)
+            exhausted.add(source.key)
+            finish(source)
+
+    examined = run_each(
+        lambda worker, task: worker.run(task[1]), feed(), lambda: UnitWorker(limits), jobs=jobs
+    )
+    try:
+        with closing(examined):
+            for count, ((source, unit), outcome) in enumerate(examined, 1):
+                journal.add(source.key, unit, outcome)
+                pending[source.key] -= 1
+                finish(source)
+                on_unit(source, unit, outcome)
+                if count % COMMIT_UNITS == 0:
+                    journal.commit()
+    finally:
+        for source in sources:
+            source.close()
+    journal.commit()

@@ -1,0 +1,112 @@
+"""What has to be known of a program before it may join a corpus. Runs, and may die, in a worker."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from codezero._native import LLVMError, Module
+from codezero.compiler.program import Program
+from codezero.compiler.protocols import Protocol
+from codezero.errors import ProgramError
+from codezero.programs.load import parse_module
+
+DISTINCTIVE_INSTRUCTIONS = 15
+"""Smaller functions (accessors, wrappers) are alike in programs that are not."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program must be like by itself.
+
+    Attributes:
+        min_instructions, max_instructions: before optimisation.
+        oz_seconds: that the passes of -Oz may take.
+    """
+
+    min_instructions: int = 50
+    max_instructions: int = 20_000
+    oz_seconds: float = 2.0
+
+
+class Rejected(Exception):
+    """A program that does not meet the limits.
+
+    Attributes:
+        reason: what reports count it under.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A program that meets the limits."""
+
+    bitcode: bytes
+    """Written by this LLVM, order of uses kept."""
+    instructions: int
+    instructions_oz: int
+    structural_hash: int
+    functions: tuple[tuple[int, int], ...]
+    """(structural hash, instructions) of its distinctive functions."""
+
+
+class Examiner:
+    """The worker's object."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def examine(self, program: Program) -> Examination:
+        """Raises `Rejected`."""
+        limits = self._limits
+        try:
+            module = parse_module(program)
+        except ProgramError as error:
+            raise Rejected("not valid IR", str(error)) from None
+        instructions = module.instruction_count()
+        if instructions < limits.min_instructions:
+            raise Rejected("too few instructions", str(instructions))
+        if instructions > limits.max_instructions:
+            raise Rejected("too many instructions", str(instructions))
+        structural_hash = module.structural_hash()
+        bitcode = module.bitcode()
+        functions = distinctive(module)
+        start = time.perf_counter()
+        try:
+            Protocol.CLANG.run_baseline(module, program.options)
+            module.verify()
+        except LLVMError as error:
+            raise Rejected("-Oz fails", str(error).splitlines()[0]) from None
+        seconds = time.perf_counter() - start
+        if seconds > limits.oz_seconds:
+            raise Rejected("-Oz takes too long", f"{seconds:.1f} s")
+        if module.structural_hash() == structural_hash:
+            raise Rejected("-Oz changes nothing")
+        return Examination(
+            bitcode, instructions, module.instruction_count(), structural_hash, functions
+        )
+
+
+def distinctive(module: Module) -> tuple[tuple[int, int], ...]:
+    """(structural hash, instructions) of the functions that tell programs apart.
+
+    These are not tiny, and not those that every program of a language has a copy of: C++ templates
+    and inline functions, which many programs instantiate alike.
+    """
+    return tuple(
+        (function.structural_hash, function.instructions)
+        for function in module.functions()
+        if function.instructions >= DISTINCTIVE_INSTRUCTIONS and not function.is_shared
+    )
+
+
+class DistinctiveReader:
+    """The worker's object that reads held-out programs."""
+
+    def read(self, program: Program) -> tuple[tuple[int, int], ...]:
+        return distinctive(parse_module(program))

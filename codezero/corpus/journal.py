@@ -1,0 +1,214 @@
+"""What a build has done so far, on disk: a build that is killed goes on where it was.
+
+An SQLite database beside the corpus. It stays there afterwards, so that a build with one more
+source examines that source alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from codezero.corpus.entry import Entry
+from codezero.corpus.examine import Examination
+from codezero.corpus.unit import Unit
+from codezero.errors import CodeZeroError
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS source (key TEXT PRIMARY KEY, error TEXT);
+CREATE TABLE IF NOT EXISTS unit (
+  source TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, path TEXT NOT NULL,
+  language TEXT NOT NULL, licence TEXT NOT NULL, stamp TEXT NOT NULL,
+  reason TEXT, detail TEXT,
+  instructions INTEGER, instructions_oz INTEGER, structural_hash BLOB, functions BLOB,
+  size INTEGER, bitcode BLOB,
+  PRIMARY KEY (source, package, path)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A unit that is left out, and why: ``reason`` is what reports count."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A unit that met the limits: what tells it from others."""
+
+    row: int
+    structural_hash: bytes
+    functions: tuple[tuple[int, ...], ...]
+    """(structural hash, instructions) of its distinctive functions."""
+
+
+class Journal:
+    """The record of one build.
+
+    Args:
+        settings: what results depend on besides the sources. A journal made under others cannot
+            be gone on with.
+
+    Raises:
+        CodeZeroError: the file cannot be opened, is not a journal, or has other settings.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, str]) -> None:
+        self.path = path
+        try:
+            self._database = sqlite3.connect(path)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.executescript(_TABLES)
+            found = dict(self._database.execute("SELECT name, value FROM setting"))
+            if not found:
+                with self._database:
+                    self._database.executemany(
+                        "INSERT INTO setting VALUES (?, ?)", settings.items()
+                    )
+        except sqlite3.Error as error:
+            raise CodeZeroError(f"cannot write the journal {path}: {error}") from None
+        different = [name for name in settings if found and found.get(name) != settings[name]]
+        if different:
+            raise CodeZeroError(
+                f"{path} was begun with other settings ({', '.join(different)}): "
+                "delete it to begin anew, or name another --out"
+            )
+
+    def is_done(self, source: str) -> bool:
+        """Whether all units of a source are in."""
+        query = "SELECT 1 FROM source WHERE key = ? AND error IS NULL"
+        return self._database.execute(query, (source,)).fetchone() is not None
+
+    def units_of(self, source: str) -> set[tuple[str, str, str]]:
+        """(package, path, stamp) of the units that are in."""
+        query = "SELECT package, path, stamp FROM unit WHERE source = ?"
+        return set(self._database.execute(query, (source,)))
+
+    def forget(self, source: str, units: Iterable[tuple[str, str, str]]) -> None:
+        """Take units out again: their source has them no more."""
+        statement = "DELETE FROM unit WHERE source = ? AND package = ? AND path = ? AND stamp = ?"
+        for unit in units:
+            self._execute(statement, (source, *unit))
+
+    def add(self, source: str, unit: Unit, outcome: Examination | Rejection) -> None:
+        """Record a unit. It counts once `commit` has been called."""
+        values: tuple[object, ...]
+        if isinstance(outcome, Rejection):
+            values = (outcome.reason, outcome.detail, *[None] * 6)
+        else:
+            values = (
+                *(None, None),
+                outcome.instructions,
+                outcome.instructions_oz,
+                outcome.structural_hash.to_bytes(8, "big"),
+                np.array(outcome.functions, np.uint64).tobytes(),
+                len(outcome.bitcode),
+                pa.compress(outcome.bitcode, "zstd", asbytes=True),
+            )
+        self._execute(
+            f"INSERT OR REPLACE INTO unit VALUES ({', '.join('?' * 15)})",
+            (
+                source,
+                unit.package,
+                unit.version,
+                unit.path,
+                unit.language,
+                unit.licence,
+                unit.stamp,
+                *values,
+            ),
+        )
+
+    def finish(self, source: str, error: str | None = None) -> None:
+        """Record that a source is done, or why it could not be."""
+        self._execute("INSERT OR REPLACE INTO source VALUES (?, ?)", (source, error))
+        self.commit()
+
+    def commit(self) -> None:
+        """Raises `CodeZeroError` if the disk is full."""
+        try:
+            self._database.commit()
+        except sqlite3.Error as error:
+            raise CodeZeroError(f"cannot write the journal {self.path}: {error}") from None
+
+    def candidates(self, sources: list[str]) -> Iterator[Candidate]:
+        """The units of some sources that met the limits, the largest first."""
+        query = (
+            "SELECT rowid, structural_hash, functions FROM unit WHERE reason IS NULL "
+            f"AND source IN ({_marks(sources)}) ORDER BY instructions DESC, package, path, source"
+        )
+        for row, structural_hash, functions in self._database.execute(query, sources):
+            yield Candidate(row, structural_hash, tuple(map(tuple, _functions(functions))))
+
+    def entries(self, candidates: Sequence[Candidate]) -> Iterator[Entry]:
+        """The entries of some candidates, ordered by package and path."""
+        rows = {candidate.row for candidate in candidates}
+        order = "SELECT rowid FROM unit WHERE reason IS NULL ORDER BY package, path, source"
+        query = (
+            "SELECT package, version, path, language, licence, instructions, instructions_oz, "
+            "structural_hash, functions, size, bitcode FROM unit WHERE rowid = ?"
+        )
+        for (row,) in self._database.execute(order).fetchall():
+            if row not in rows:
+                continue
+            *values, structural_hash, functions, size, bitcode = self._database.execute(
+                query, (row,)
+            ).fetchone()
+            pairs = _functions(functions)
+            package, version, path, language, licence, instructions, instructions_oz = values
+            yield Entry(
+                package=package,
+                version=version,
+                path=path,
+                language=language,
+                licence=licence,
+                instructions=instructions,
+                instructions_oz=instructions_oz,
+                structural_hash=int.from_bytes(structural_hash, "big"),
+                function_hashes=tuple(pair[0] for pair in pairs),
+                function_sizes=tuple(pair[1] for pair in pairs),
+                bitcode=pa.decompress(bitcode, size, "zstd", asbytes=True),
+            )
+
+    def rejections(self, sources: list[str]) -> Counter[str]:
+        """How many units of some sources were left out, by reason."""
+        query = (
+            "SELECT reason, count(*) FROM unit WHERE reason IS NOT NULL "
+            f"AND source IN ({_marks(sources)}) GROUP BY reason"
+        )
+        return Counter(dict(self._database.execute(query, sources)))
+
+    def errors(self, sources: list[str]) -> dict[str, str]:
+        """The sources that could not be read to their end, and why."""
+        query = (
+            f"SELECT key, error FROM source WHERE error IS NOT NULL AND key IN ({_marks(sources)})"
+        )
+        return dict(self._database.execute(query, sources))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            raise CodeZeroError(f"cannot write the journal {self.path}: {error}") from None
+
+
+def _functions(stored: bytes) -> list[list[int]]:
+    pairs: list[list[int]] = np.frombuffer(stored, np.uint64).reshape(-1, 2).tolist()
+    return pairs
+
+
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,1 @@
+"""Sources: what the units of a corpus are found in, one file for each kind."""

@@ -1,0 +1,120 @@
+"""Folders, zip and tar archives of source files and of IR."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from codezero.compiler.frontends import IR_SUFFIXES, SOURCE_SUFFIXES, front_end_of
+from codezero.corpus.unit import Unit, compiled
+from codezero.errors import CodeZeroError
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+_SUFFIXES = frozenset((*IR_SUFFIXES, *SOURCE_SUFFIXES))
+
+
+class FilesSource:
+    """The files of a folder or an archive, each a program of its own.
+
+    The package of a file is the folder or archive, so that all of it is in one split; or with
+    ``by_folder`` the folder's first level, for a collection of packages.
+
+    Args:
+        largest: take only so many, the largest by size of file (as the paper takes AnghaBench).
+        flags: compiler flags for the source files.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        largest: int | None = None,
+        flags: tuple[str, ...] = (),
+        by_folder: bool = False,
+    ) -> None:
+        self._path = path
+        self._largest = largest
+        self._flags = flags
+        self._by_folder = by_folder
+        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def key(self) -> str:
+        options = f"{self._largest}:{' '.join(self._flags)}:{self._by_folder}"
+        stamp = _stamp(self._path) if self.is_fixed else ""
+        return f"files:{self._path.resolve()}:{stamp}:{options}"
+
+    @property
+    def is_fixed(self) -> bool:
+        return not self._path.is_dir()
+
+    def units(self) -> Iterator[Unit]:
+        folder = self._path if self._path.is_dir() else self._unpack()
+        files = [f for f in folder.rglob("*") if f.suffix in _SUFFIXES and f.is_file()]
+        if not files:
+            raise CodeZeroError(f"{self._path}: no source file and no IR in it")
+        if self._largest is not None:
+            files.sort(key=lambda file: (-file.stat().st_size, file))
+            files = files[: self._largest]
+        for file in sorted(files):
+            yield self._unit(file, file.relative_to(folder))
+
+    def close(self) -> None:
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
+            self._unpacked = None
+
+    def _unpack(self) -> Path:
+        self._unpacked = tempfile.TemporaryDirectory(prefix="codezero-")
+        try:
+            unpack(self._path, Path(self._unpacked.name))
+        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+            raise CodeZeroError(f"{self._path}: cannot unpack it: {error}") from None
+        return Path(self._unpacked.name)
+
+    def _unit(self, file: Path, path: Path) -> Unit:
+        package = self._path.name
+        if self._by_folder and len(path.parts) > 1:
+            package, path = path.parts[0], Path(*path.parts[1:])
+        front_end = front_end_of(file)
+        return Unit(
+            package=package,
+            version="",
+            path=str(path).encode(errors="replace").decode(),
+            language=front_end.language if front_end else "LLVM IR",
+            licence="",
+            load=compiled(file, self._flags if front_end else ()),
+            stamp="" if self.is_fixed else _stamp(file),
+        )
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Write the regular files of a zip or tar archive to a folder, and to nowhere else.
+
+    Raises:
+        OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error: it is no archive, or
+            one that breaks off.
+    """
+    folder = folder.resolve()
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(folder)  # which leaves out "..", roots and links
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            target = (folder / member.name).resolve()
+            contents = tar.extractfile(member) if member.isfile() else None
+            if contents is not None and target.is_relative_to(folder):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(contents, file)

@@ -1,0 +1,60 @@
+"""Parquet files of programs: corpora of this project, and any with a column of bitcode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codezero.compiler.program import Program
+from codezero.corpus.unit import Unit
+from codezero.errors import CodeZeroError
+
+_TEXT_COLUMNS = ("package", "version", "path", "language", "licence")
+
+
+class ParquetSource:
+    """A Parquet file with a binary column ``bitcode``.
+
+    The text columns ``package``, ``version``, ``path``, ``language`` and ``licence`` are taken
+    where it has them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def key(self) -> str:
+        status = self._path.stat()
+        return f"parquet:{self._path.resolve()}:{status.st_size}-{status.st_mtime_ns}"
+
+    @property
+    def is_fixed(self) -> bool:
+        return True
+
+    def units(self) -> Iterator[Unit]:
+        try:
+            file = pq.ParquetFile(self._path)
+            if "bitcode" not in file.schema_arrow.names:
+                raise CodeZeroError(f"{self._path}: it has no column bitcode")
+            columns = [*(c for c in _TEXT_COLUMNS if c in file.schema_arrow.names), "bitcode"]
+            row = 0
+            for batch in file.iter_batches(64, columns=columns):
+                for values in batch.to_pylist():
+                    yield self._unit(values, row)
+                    row += 1
+        except (OSError, pa.ArrowInvalid) as error:
+            raise CodeZeroError(f"{self._path}: {error}") from None
+
+    def close(self) -> None:
+        pass
+
+    def _unit(self, values: dict[str, Any], row: int) -> Unit:
+        text = {column: values.get(column) or "" for column in _TEXT_COLUMNS}
+        text["package"] = text["package"] or self._path.stem
+        text["path"] = text["path"] or f"{row}.bc"
+        program = Program(f"{text['package']}/{text['path']}", values["bitcode"])
+        return Unit(**text, load=lambda loader: program)

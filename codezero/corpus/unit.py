@@ -1,0 +1,61 @@
+"""Units: what a source offers a corpus, one program each, before anything is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from codezero.compiler.program import Program
+from codezero.programs.load import ProgramLoader
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A translation unit, or a program that is one already."""
+
+    package: str
+    version: str
+    path: str
+    """In the package; with the package's name it names the unit in its source."""
+    language: str
+    licence: str
+    load: Callable[[ProgramLoader], Program]
+    """Raises `ProgramError`, with the compiler's message, or `ToolchainError`."""
+    stamp: str = ""
+    """Changes when the unit does, where its source does not tell."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.package}/{self.path}"
+
+
+class UnitSource(Protocol):
+    """Where units come from: an archive, a package, a folder."""
+
+    @property
+    def key(self) -> str:
+        """Identifies the source and its version: what is done for a key is not done again."""
+        ...
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the units of a key never change, so that a source once done is not opened."""
+        ...
+
+    def units(self) -> Iterator[Unit]:
+        """The units, in an order that does not change.
+
+        Raises:
+            CodeZeroError: the source cannot be had, or breaks off.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what `units` set up. Called when no unit is needed any more."""
+
+
+def compiled(file: Path, flags: tuple[str, ...] = ()) -> Callable[[ProgramLoader], Program]:
+    """Loads a unit by compiling a source file, or reading a file of IR."""
+    return lambda loader: loader.load([file], flags)[0]

@@ -1,0 +1,436 @@
+"""Corpora: what is kept, what is left out and why, and builds that are killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from codezero.compiler import Module
+from codezero.compiler.toolchain import CLANG
+from codezero.corpus import Corpus
+from codezero.corpus import build as building
+from codezero.corpus.build import Report, build
+from codezero.corpus.entry import SCHEMA, split_of
+from codezero.corpus.examine import Limits
+from codezero.corpus.select import held_out_functions
+from codezero.corpus.sources.files import FilesSource
+from codezero.corpus.sources.parquet import ParquetSource
+from codezero.corpus.unit import UnitSource
+from codezero.env import PhaseOrderingEnv
+from codezero.errors import CodeZeroError
+
+
+def function(name: str, seed: int, loops: int = 3) -> str:
+    """C of about 25 instructions a loop, different for each seed."""
+    body = "".join(
+        f"  for (int i = 0; i < n; i++) s = s * {seed + 3 + k} + (a[i] ^ {seed * 7 + k});\n"
+        for k in range(loops)
+    )
+    return f"int {name}(const int *a, int n) {{\n  int s = {seed};\n{body}  return s;\n}}\n"
+
+
+def write(folder: Path, **sources: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in sources.items():
+        (folder / f"{name}.c").write_text(text)
+    return folder
+
+
+def run(output: Path, *sources: UnitSource, limits: Limits | None = None) -> Report:
+    return build(sources, output, limits=limits or Limits())
+
+
+def codezero(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "codezero", *map(str, arguments)],
+        capture_output=True, text=True, check=False, **kwargs,  # type: ignore[call-overload]
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve programs of six packages."""
+    folder = tmp_path_factory.mktemp("packages")
+    for package in range(6):
+        write(
+            folder / f"package{package}",
+            one=function("f", 100 * package),
+            two=function("g", 100 * package + 50, loops=5),
+        )
+    output = folder / "corpus.parquet"
+    report = run(output, FilesSource(folder, by_folder=True))
+    assert report == Report(12, 12, {}, {})
+    return output
+
+
+# What a corpus is
+
+
+def test_a_corpus_is_a_sequence_of_programs(corpus: Path) -> None:
+    programs = Corpus(corpus)
+    assert len(programs) == 12
+    assert [p.name for p in programs[:3]] == [
+        "package0/one.c", "package0/two.c", "package1/one.c",
+    ]  # fmt: skip
+    assert programs[-1].name == "package5/two.c"
+    with pytest.raises(IndexError):
+        programs[12]
+    env = PhaseOrderingEnv(programs)
+    names = {env.reset(seed=seed)[1]["program"] for seed in range(8)}
+    assert len(names) > 3
+    env.close()
+
+
+def test_any_parquet_reader_reads_it(corpus: Path) -> None:
+    table = pq.read_table(corpus)
+    assert table.schema.equals(SCHEMA)
+    for row in table.to_pylist():
+        module = Module.parse(row["bitcode"])
+        assert module.instruction_count() == row["instructions"] >= 50
+        assert module.structural_hash() == row["structural_hash"]
+        assert "minsize" in module.ir()
+        module.run_clang_oz()
+        assert module.instruction_count() == row["instructions_oz"]
+        assert row["function_sizes"] == [row["instructions"]]
+
+
+def test_a_package_is_in_one_split_for_ever(corpus: Path) -> None:
+    packages = ("zlib", "lua5.4", "sqlite3", "opencv", "fftw3")
+    splits = ["validation", "train", "train", "train", "test"]
+    assert [split_of(package) for package in packages] == splits
+    by_package: dict[str, set[str]] = {}
+    for row in pq.read_table(corpus).to_pylist():
+        by_package.setdefault(row["package"], set()).add(row["split"])
+    assert all(splits == {split_of(package)} for package, splits in by_package.items())
+    assert sum(len(Corpus(corpus, split)) for split in ("train", "validation", "test")) == 12
+    for split in ("train", "validation", "test"):
+        programs = Corpus(corpus, split)
+        assert all(split_of(program.name.split("/")[0]) == split for program in programs)
+
+
+@pytest.mark.parametrize("contents", [b"", b"PAR1 not really", None])
+def test_what_is_no_corpus(contents: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises(CodeZeroError, match=r"c\.parquet"):
+        Corpus(path)
+    done = codezero("corpus", "info", path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_table_of_something_else_is_no_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"x": [1]}), path)
+    with pytest.raises(CodeZeroError, match="no column package"):
+        Corpus(path)
+
+
+# What is kept
+
+
+def test_each_reason_is_counted(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "p",
+        good=function("f", 1),
+        same=function("f", 1),
+        small="int g(void) { return 1; }\n",
+        large="".join(function(f"f{i}", i) for i in range(12)),
+        header='#include "no-such-header.h"\n' + function("h", 2),
+        syntax=function("k", 3) + "int broken(\n",
+        empty="",
+    )
+    (folder / "latin.c").write_bytes(b"/* caf\xe9 */\n" + function("latin", 4).encode())
+    (folder / "broken.bc").write_bytes(b"BC\xc0\xde" + bytes(100))
+    (folder / "good.ll").write_text("define i32 @f(i32 %x) {\n  ret i32 %x\n}\n")
+    report = run(tmp_path / "c.parquet", FilesSource(folder), limits=Limits(max_instructions=600))
+    assert report.rejected == {
+        "duplicate": 1, "too few instructions": 2, "too many instructions": 1,
+        "a header is missing": 1, "does not compile": 1, "empty": 1, "not valid IR": 1,
+    }  # fmt: skip
+    assert report.units == 10
+    names = [program.name for program in Corpus(tmp_path / "c.parquet")]
+    assert names == ["p/good.c", "p/latin.c"]
+
+
+def test_what_oz_cannot_better_is_left_out(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", f=function("f", 1, loops=6))
+    output = tmp_path / "o.bc"
+    subprocess.run(
+        [CLANG.require(), "-Oz", "-emit-llvm", "-c", folder / "f.c", "-o", output], check=True
+    )
+    module = Module.parse(output.read_bytes())
+    module.run_clang_oz()
+    bitcode = tmp_path / "bitcode"
+    bitcode.mkdir()
+    (bitcode / "f.bc").write_bytes(module.bitcode())
+    limits = Limits(min_instructions=10)
+    report = run(tmp_path / "c.parquet", FilesSource(bitcode), limits=limits)
+    assert report.rejected == {"-Oz changes nothing": 1}
+
+
+def test_slow_programs_are_left_out(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", f=function("f", 1))
+    report = run(tmp_path / "c.parquet", FilesSource(folder), limits=Limits(oz_seconds=0))
+    assert report.rejected == {"-Oz takes too long": 1}
+
+
+def test_of_near_duplicates_the_larger_stays(tmp_path: Path) -> None:
+    shared = [function(f"f{i}", i) for i in range(5)]
+    folder = write(
+        tmp_path / "p",
+        most="".join(shared) + function("own", 77),
+        less="".join(shared[:4]) + "int tiny(int x) { return x + 1; }\n",
+        other="".join(shared[:2]) + "".join(function(f"g{i}", 50 + i) for i in range(3)),
+    )
+    report = run(tmp_path / "c.parquet", FilesSource(folder))
+    assert report.rejected == {"near-duplicate": 1}
+    names = [program.name for program in Corpus(tmp_path / "c.parquet")]
+    assert names == ["p/most.c", "p/other.c"]
+
+
+def test_nothing_of_a_held_out_suite_is_taken(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "p",
+        leak=function("copied", 1) + function("f", 2),
+        clean=function("g", 3),
+    )
+    suite = write(tmp_path / "suite", benchmark=function("copied", 1) + function("other", 9))
+    held_out = held_out_functions([suite])
+    output = tmp_path / "c.parquet"
+    report = build([FilesSource(folder)], output, limits=Limits(), held_out=held_out)
+    assert report.rejected == {"in a held-out suite": 1}
+    # The same by command, on what has been examined already.
+    done = codezero("corpus", "build", folder, "-o", output, "--exclude", suite)
+    assert "in a held-out suite" in done.stdout
+
+
+# Sources
+
+
+def test_archives_are_sources(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", a=function("f", 1, loops=5), b=function("g", 2))
+    shutil.make_archive(str(tmp_path / "one"), "zip", folder)
+    shutil.make_archive(str(tmp_path / "two"), "gztar", folder)
+    for name in ("one.zip", "two.tar.gz"):
+        report = run(tmp_path / f"{name}.parquet", FilesSource(tmp_path / name))
+        assert report.programs == 2
+    largest = FilesSource(tmp_path / "one.zip", largest=1)
+    assert [unit.path for unit in largest.units()] == ["a.c"]
+    largest.close()
+
+
+def test_archives_write_nothing_outside(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        for name in ("../escaped.c", "/tmp/escaped-codezero.c", "inside.c"):
+            member = tarfile.TarInfo(name)
+            member.size = len(function("f", 1))
+            archive.addfile(member, io.BytesIO(function("f", 1).encode()))
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as zipped:
+        zipped.writestr("../escaped.c", function("f", 1))
+    source = FilesSource(tmp_path / "evil.tar")
+    assert [unit.path for unit in source.units()] == ["inside.c"]
+    source.close()
+    source = FilesSource(tmp_path / "evil.zip")
+    assert [unit.path for unit in source.units()] == ["escaped.c"]
+    source.close()
+    assert not list(tmp_path.parent.glob("escaped*"))
+    assert not Path("/tmp/escaped-codezero.c").exists()
+
+
+def test_an_archive_that_is_cut_off_does_not_stop_the_rest(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", a=function("f", 1))
+    shutil.make_archive(str(tmp_path / "whole"), "gztar", folder)
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes((tmp_path / "whole.tar.gz").read_bytes()[:60])
+    output = tmp_path / "c.parquet"
+    done = codezero("corpus", "build", cut, folder, "-o", output)
+    assert done.returncode == 1
+    assert "cut.tar.gz: cannot unpack it" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(Corpus(output)) == 1
+
+
+def test_tables_of_bitcode_are_sources(corpus: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(corpus).select(["package", "version", "path", "language", "bitcode"])
+    table = tmp_path / "raw.parquet"
+    pq.write_table(rows, table)
+    report = run(tmp_path / "c.parquet", ParquetSource(table))
+    assert report.programs == 12
+    assert list(Corpus(tmp_path / "c.parquet").entries()) == list(Corpus(corpus).entries())
+
+
+def test_a_compiler_that_hangs_or_crashes_costs_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "p", hang="", crash="", good=function("f", 1))
+    (folder / "hang.c").write_text("/* hang */\n")
+    (folder / "crash.c").write_text("#pragma clang __debug crash\n")
+    clang = tmp_path / "clang"
+    clang.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && echo version 22.1 && exit\n"
+        'case "$*" in *-###*) ;; *hang.c*) exec sleep 60 ;; esac\n'
+        f'exec {CLANG.require()} "$@"\n'
+    )
+    clang.chmod(0o755)
+    monkeypatch.setenv("CODEZERO_CLANG", str(clang))
+    monkeypatch.setattr(building, "COMPILE_SECONDS", 2.0)
+    report = run(tmp_path / "c.parquet", FilesSource(folder))
+    assert report.programs == 1
+    assert report.rejected == {"compiling takes too long": 1, "the compiler crashes": 1}
+
+
+# Builds that are interrupted
+
+
+def counting_clang(folder: Path) -> tuple[Path, Path]:
+    """A clang that is a little slow, and the file where it leaves a line a compilation."""
+    clang, log = folder / "clang", folder / "log"
+    clang.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && echo version 22.1 && exit\n"
+        f'case "$*" in *-###*) ;; *) echo x >> {log}; sleep 0.2 ;; esac\n'
+        f'exec {CLANG.require()} "$@"\n'
+    )
+    clang.chmod(0o755)
+    return clang, log
+
+
+@pytest.mark.parametrize("kill_with", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_that_is_ended_goes_on_where_it_was(
+    kill_with: signal.Signals, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "p", **{f"f{i}": function("f", i) for i in range(120)})
+    clang, log = counting_clang(tmp_path)
+    output, journal = tmp_path / "c.parquet", tmp_path / "c.parquet.journal"
+    environment = {**os.environ, "CODEZERO_CLANG": str(clang)}
+    command = [sys.executable, "-m", "codezero", "corpus", "build", folder, "-o", output]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (done := recorded(journal)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(kill_with)
+    process.wait(timeout=10)
+    assert not output.exists()
+    done = recorded(journal)
+    assert 0 < done < 120
+    log.unlink()
+    finished = subprocess.run(
+        [*command, "--json"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(finished.stdout)["programs"] == 120
+    assert len(log.read_text().splitlines()) == 120 - done
+    log.unlink()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert not log.exists()
+
+
+def recorded(journal: Path) -> int:
+    if not journal.exists():
+        return 0
+    with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as database:
+        try:
+            return int(database.execute("SELECT count(*) FROM unit").fetchone()[0])
+        except sqlite3.OperationalError:  # no table yet
+            return 0
+
+
+def test_one_more_source_is_all_that_is_examined(corpus: Path, tmp_path: Path) -> None:
+    first = write(tmp_path / "first", f=function("f", 1))
+    second = write(tmp_path / "second", g=function("g", 2))
+    seen: list[str] = []
+    output = tmp_path / "c.parquet"
+    for sources in ([first], [first, second]):
+        seen.clear()
+        report = build(
+            [FilesSource(path) for path in sources],
+            output,
+            limits=Limits(),
+            on_unit=lambda source, unit, outcome: seen.append(unit.name),
+        )
+    assert seen == ["second/g.c"]
+    assert report.programs == 2
+
+
+def test_a_folder_that_changed_is_examined_where_it_did(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", a=function("f", 1), b=function("g", 2), c=function("h", 3))
+    output = tmp_path / "c.parquet"
+    run(output, FilesSource(folder))
+    (folder / "a.c").unlink()
+    (folder / "b.c").write_text(function("g", 2, loops=6))
+    seen: list[str] = []
+    build(
+        [FilesSource(folder)],
+        output,
+        limits=Limits(),
+        on_unit=lambda source, unit, outcome: seen.append(unit.path),
+    )
+    assert seen == ["b.c"]
+    assert [program.name for program in Corpus(output)] == ["p/b.c", "p/c.c"]
+
+
+def test_a_journal_of_other_limits_is_not_gone_on_with(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", f=function("f", 1))
+    run(tmp_path / "c.parquet", FilesSource(folder))
+    with pytest.raises(CodeZeroError, match="max_instructions"):
+        run(tmp_path / "c.parquet", FilesSource(folder), limits=Limits(max_instructions=100))
+
+
+def test_a_full_disk_leaves_the_old_corpus_whole(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", f=function("f", 1))
+    output = tmp_path / "out" / "c.parquet"
+    output.parent.mkdir()
+    run(output, FilesSource(folder))
+    before = output.read_bytes()
+    write(folder, **{f"g{i}": function("g", 10 + i, loops=20) for i in range(30)})
+    # A limit on the size of files stands in for a full disk.
+    command = f"ulimit -f 30; exec {sys.executable} -m codezero corpus build {folder} -o {output}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot write" in done.stderr and "Traceback" not in done.stderr
+    assert output.read_bytes() == before
+    run(output, FilesSource(folder))
+    assert len(Corpus(output)) == 31
+
+
+# Commands
+
+
+def test_commands_look_into_a_corpus(corpus: Path, tmp_path: Path) -> None:
+    info = json.loads(codezero("corpus", "info", corpus, "--json").stdout)
+    assert (info["programs"], info["packages"], info["languages"]) == (12, 6, {"C": 12})
+    assert info["o0_over_oz"] > 1
+    assert "12 programs of 6 packages" in codezero("corpus", "info", corpus).stdout
+    shown = codezero("corpus", "show", corpus, "package1/two.c").stdout
+    assert "; language: C" in shown and "define dso_local i32 @g" in shown
+    assert codezero("corpus", "show", corpus, "3").stdout == shown
+    for missing in ("99", "package1/three.c"):
+        done = codezero("corpus", "show", corpus, missing)
+        assert done.returncode == 2 and "corpus.parquet has" in done.stderr
+    done = codezero(
+        "corpus", "extract", corpus, "-o", tmp_path / "x", "--program", "package1/one.c"
+    )
+    assert done.returncode == 0, done.stderr
+    assert Module.parse((tmp_path / "x" / "package1" / "one.c.bc").read_bytes())
+
+
+def test_what_is_split_can_be_merged_again(corpus: Path, tmp_path: Path) -> None:
+    assert codezero("corpus", "split", corpus, "-o", tmp_path).returncode == 0
+    parts = [tmp_path / f"{split}.parquet" for split in ("train", "validation", "test")]
+    merged = tmp_path / "merged.parquet"
+    done = codezero("corpus", "merge", *parts, corpus, "-o", merged)
+    assert "left out, duplicate: 12" in done.stdout
+    assert list(Corpus(merged).entries()) == list(Corpus(corpus).entries())
