@@ -21,13 +21,14 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         CodeZeroError: the folder cannot be written to, or the disk is full; ``path`` is as it was.
     """
-    path = path.resolve()  # a link stays a link
     try:
+        path = path.resolve()  # a link stays a link
         descriptor, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
         )
-    except OSError as error:
-        raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:  # the latter for links that lead to themselves
+        reason = getattr(error, "strerror", None) or error
+        raise CodeZeroError(f"cannot write {path}: {reason}") from None
     os.close(descriptor)
     temporary = Path(name)
     try:

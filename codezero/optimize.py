@@ -36,6 +36,8 @@ class Optimized:
     """The same as text for ``opt -passes=``."""
     fell_back: bool
     """The baseline was smaller, or nothing better was found: the result is the baseline."""
+    remark: str
+    """What the user should know, if anything."""
     seconds: float
     """Wall time from unoptimised to optimised IR, measuring included."""
     bitcode: bytes = field(repr=False)
@@ -66,8 +68,9 @@ def optimize(
         passes, pipeline = tuple(space.names(found.actions)), space.pipeline(found.actions)
         if result.finish_changed:
             pipeline = ",".join(filter(None, (pipeline, FINISH)))
-        fell_back = False
+        fell_back, remark = False, ""
     else:
+        remark = FAILED_REPLAY if result is None and found.actions else ""
         passes, pipeline, fell_back = (), BASELINE_PIPELINE, True
         result = _Result(False, costs.baseline, _baseline(env, program))
     return Optimized(
@@ -79,12 +82,14 @@ def optimize(
         passes=passes,
         pipeline=pipeline,
         fell_back=fell_back,
+        remark=remark,
         seconds=time.monotonic() - start,
         bitcode=result.bitcode,
     )
 
 
 BASELINE_PIPELINE = "default<Oz>"
+FAILED_REPLAY = "LLVM failed on the passes found when they ran once more; this is what -Oz makes"
 
 
 class _Result(NamedTuple):
@@ -97,9 +102,7 @@ def _replay(env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...]) -
     """The program after some actions; None if LLVM fails on them, or they break the program."""
     env.reset(options={"program": program})
     try:
-        for action in actions:
-            if "error" in env.step(action)[4]:
-                return None
+        env.replay(actions)
         return _Result(*env.finish())
     except (LLVMError, WorkerFailure):
         return None
@@ -129,6 +132,7 @@ class Optimizer:
             space=settings.space,
             objective=settings.objective,
             protocol=settings.protocol,
+            max_steps=settings.max_steps,
         )
 
     def run(self, program: Program, policy: Policy) -> Optimized:

@@ -92,11 +92,25 @@ ModulePassManager Optimizer::parse(StringRef Pipeline) {
   return Passes;
 }
 
+// Whether a pipeline is one adaptor around function or CGSCC passes. These are
+// made to run on one function after another, and so again and again. A module
+// pass may be good for one run only: ModuleInlinerWrapperPass moves its
+// pipeline out of itself.
+static bool mayRunAgain(StringRef Pipeline) {
+  if (!Pipeline.starts_with("function(") && !Pipeline.starts_with("cgscc("))
+    return false;
+  int Depth = 0;
+  for (size_t I = 0; I < Pipeline.size(); ++I) {
+    Depth += Pipeline[I] == '(';
+    Depth -= Pipeline[I] == ')';
+    if (Pipeline[I] == ')' && Depth == 0)
+      return I + 1 == Pipeline.size();
+  }
+  return false;
+}
+
 bool Optimizer::run(Module &M, StringRef Pipeline) {
-  // Function and CGSCC passes are made to run on one function after another,
-  // and so again and again. A module pass may be good for one run only:
-  // ModuleInlinerWrapperPass moves its pipeline out of itself.
-  if (Pipeline.starts_with("function(") || Pipeline.starts_with("cgscc(")) {
+  if (mayRunAgain(Pipeline)) {
     auto Found = Parsed.find(Pipeline);
     if (Found == Parsed.end())
       Found = Parsed.try_emplace(Pipeline, parse(Pipeline)).first;

@@ -365,10 +365,71 @@ def test_unknown_output_suffix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [("-fsanitize=address",), ("-fprofile-instr-generate",), ("-mllvm", "-inline-threshold=3")],
+    [
+        ("-fsanitize=address",),
+        ("-fsanitize=undefined,alloc-token",),
+        ("-fprofile-instr-generate",),
+        ("-fmemory-profile",),
+        ("-fexperimental-sanitize-metadata=all",),
+        ("-fpseudo-probe-for-profiling",),
+        ("-mllvm", "-inline-threshold=3"),
+        ("-MD",),
+        ("-g", "-gsplit-dwarf"),
+        ("-save-temps",),
+    ],
 )
 def test_flags_that_work_during_optimisation_are_refused(flags: tuple[str, ...]) -> None:
     fails(codezero("optimize", SOURCE, "--", *flags), "clang alone")
+
+
+@pytest.mark.parametrize("flag", ["-fsyntax-only", "-E", "--version"])
+def test_flags_that_leave_nothing_to_optimise_are_refused(flag: str) -> None:
+    fails(codezero("optimize", SOURCE, "--", flag), "writes no bitcode", flag)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("optimize", SOURCE, "--budget", "0s"),
+        ("optimize", SOURCE, "--budget", "9" * 5_000),
+        ("optimize", SOURCE, "--jobs", -1),
+        ("evaluate", SOURCE, "--policy"),
+        ("evaluate", SOURCE, "--policy", "fixed:no-such-file"),
+        ("evaluate", SOURCE, "--max-steps", 0),
+        ("evaluate", EXAMPLES / "no-such.c"),
+        ("fuzz", SOURCE, "--jobs", -1),
+        ("fuzz", SOURCE, "--seconds", 0),
+        ("fuzz",),
+    ],
+)
+def test_options_that_make_no_sense(arguments: tuple[object, ...]) -> None:
+    fails(codezero(*arguments))
+
+
+def test_a_pass_list_of_another_space_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("newgvn\n")
+    fails(codezero("evaluate", SOURCE, "--policy", f"fixed:{path}"), "has no pass 'newgvn'")
+
+
+def test_what_nothing_can_be_made_of_is_said_once(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.c"
+    bad.write_text("int f(int x) { return y; }\n")
+    done = codezero("evaluate", bad)
+    fails(done, "undeclared identifier 'y'")
+    assert done.stderr.count("undeclared") == 1
+
+
+def test_an_output_link_that_leads_to_itself(tmp_path: Path) -> None:
+    link = tmp_path / "loop.o"
+    link.symlink_to(link)
+    fails(codezero("optimize", SOURCE, "-o", link, *QUICK), "cannot write")
+
+
+def test_a_space_nested_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(f"[[pass]]\nname = 'deep'\npipeline = '{'function(' * 200_000}'\n")
+    fails(codezero("optimize", SOURCE, "--space", path), "levels deep")
 
 
 def test_unknown_command_and_option() -> None:

@@ -234,3 +234,32 @@ def test_acting_after_the_end_or_out_of_range_is_refused(
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(0)
     env.close()
+
+
+def test_an_episode_that_ended_takes_no_step(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, max_steps=1, space="autophase")
+    env.reset(seed=0)
+    snapshot = env.save()
+    assert env.step(0)[3]
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(0)
+    env.restore(snapshot, [])
+    assert env.step(0)[3]
+    env.close()
+
+
+def test_a_reset_that_fails_leaves_no_episode(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, space="autophase")
+    env.reset(seed=0)
+    with pytest.raises(ProgramError):
+        env.reset(options={"program": Program("broken", b"BC\xc0\xde")})
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(0)
+    env.close()
+
+
+def test_settings_that_cannot_be(sha256: Program) -> None:
+    with pytest.raises(ValueError, match="max_steps"):
+        PhaseOrderingEnv(sha256, max_steps=0)
+    with pytest.raises(ValueError, match="step_seconds"):
+        PhaseOrderingEnv(sha256, step_seconds=0)

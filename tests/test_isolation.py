@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from conftest import NEVER_ENDS, children_of, is_alive
 from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import ProgramError
-from codezero.isolation import Worker, WorkerCrashed, WorkerFailure, WorkerTimedOut
+from codezero.isolation import (
+    CommandRunner,
+    CommandStopped,
+    Worker,
+    WorkerCrashed,
+    WorkerFailure,
+    WorkerTimedOut,
+)
 
 
 class Target:
@@ -78,8 +86,39 @@ def test_a_call_that_overruns_is_killed(worker: Worker) -> None:
 
 
 def test_memory_is_limited(worker: Worker) -> None:
-    with pytest.raises(MemoryError):
+    with pytest.raises(WorkerCrashed, match="out of memory"):
         worker.call("exhaust")
+    assert worker.call("add", 1) == 6
+    worker.close()
+
+
+@pytest.mark.parametrize("how", ["interrupt", "timeout"])
+def test_a_command_is_killed_with_all_that_it_started(how: str, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"sleep 60 & echo $! >> {pids}; sleep 60 & echo $! >> {pids}; wait"
+    runner = CommandRunner(timeout=1.0 if how == "timeout" else 60.0)
+    if how == "interrupt":
+        threading.Timer(1.0, runner.interrupt).start()
+    expected = subprocess.TimeoutExpired if how == "timeout" else CommandStopped
+    start = time.monotonic()
+    with pytest.raises(expected):
+        runner.run(["sh", "-c", script])
+    assert time.monotonic() - start < 10
+    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
+    if how == "interrupt":
+        with pytest.raises(CommandStopped):
+            runner.run(["true"])
+
+
+def test_a_worker_is_interrupted_from_another_thread(worker: Worker) -> None:
+    worker.call("add", 1)
+    threading.Timer(0.5, worker.interrupt).start()
+    start = time.monotonic()
+    with pytest.raises(WorkerFailure):
+        worker.call("sleep", 60)
+    assert time.monotonic() - start < 10
+    with pytest.raises(WorkerFailure, match="closed"):
+        worker.call("add", 1)
     worker.close()
 
 

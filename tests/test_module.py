@@ -317,6 +317,14 @@ def test_baseline_is_what_clang_makes(
     assert module.text_size(program.options) == executable_size(output.read_bytes())
 
 
+@pytest.mark.parametrize("pipeline", ["default<Oz>", "function(sroa),default<Oz>,function(dce)"])
+def test_a_pipeline_may_be_run_again(pipeline: str, sha256: Program) -> None:
+    module = Module.parse(sha256.bitcode)
+    for _ in range(3):
+        module.run(pipeline)
+        module.verify()
+
+
 @pytest.mark.parametrize("pipeline", ["default<Oz>", "function(sroa,gvn),globaldce,mergefunc"])
 def test_passes_do_what_opt_does(pipeline: str, sha256: Program, tmp_path: Path) -> None:
     source, output = tmp_path / "in.bc", tmp_path / "out.bc"

@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 
 from codezero.compiler.program import Program
 from codezero.env import PhaseOrderingEnv, PhaseOrderingVectorEnv
+from codezero.errors import CodeZeroError
 
 SROA, OZ, CRASH, HANG = range(4)
 
@@ -172,3 +173,19 @@ def test_closing_leaves_no_process(sha256: Program) -> None:
     assert len(children_of(os.getpid())) == len(before) + 3
     envs.close()
     assert children_of(os.getpid()) == before
+
+
+def test_bad_calls_begin_nothing(sha256: Program, space: Path) -> None:
+    envs = PhaseOrderingVectorEnv(sha256, 2, space=space)
+    envs.reset(seed=0)
+    for actions, indices in (([0], [-1]), ([0, 0], [1, 1]), ([0], [2]), ([0.5], [0]), ([9], [0])):
+        with pytest.raises(ValueError):
+            envs.send(np.array(actions), indices)
+    envs.send(np.array([SROA]), [0])
+    with pytest.raises(CodeZeroError, match="under way"):
+        envs.send(np.array([SROA, SROA]), [1, 0])
+    indices, _ = envs.recv(2)
+    assert indices.tolist() == [0]
+    envs.close()
+    with pytest.raises(ValueError, match="num_envs"):
+        PhaseOrderingVectorEnv(sha256, 0)

@@ -43,6 +43,8 @@ class Options:
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""
+    max_steps: int = 45
+    """Passes that a policy may take."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print an object with programs, suites and failures."""
     csv: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -54,16 +56,23 @@ class Options:
 
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
-    """Exits 1 if a program could not be evaluated."""
+    """Exits 1 if a program could not be evaluated, 2 if none could."""
     options = tyro.cli(Options, prog="codezero evaluate", args=list(arguments))
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("evaluate: --jobs and --seed are not negative")
     if not options.paths:
         raise CodeZeroError("evaluate: give at least one file or folder")
+    if not options.policy:
+        raise CodeZeroError("evaluate: give at least one policy")
     suites = find_suites(options.paths)
     policies = [parse_policy(text) for text in options.policy]
+    if options.max_steps < 1:
+        raise CodeZeroError("evaluate: --max-steps is at least 1")
     settings = EpisodeSettings(
-        load_space(options.space), Objective(options.objective), Protocol(options.protocol)
+        load_space(options.space),
+        Objective(options.objective),
+        Protocol(options.protocol),
+        options.max_steps,
     )
     with progress_bar() as progress:
         total = sum(len(suite.programs) for suite in suites) * len(policies)
@@ -77,6 +86,9 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
             jobs=options.jobs,
             on_done=lambda task, result: progress.advance(bar),
         )
+    reasons = dict.fromkeys(failure.error for failure in failures)
+    if not programs:
+        raise CodeZeroError("\n".join(reasons))
     summary = summarize(programs, failures)
     if options.json:
         _print_json(programs, summary, failures)
@@ -84,8 +96,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         _print_csv(programs)
     else:
         _print_tables(programs, summary)
-    for failure in failures:
-        print(f"codezero: {failure.policy}: {failure.error}", file=sys.stderr)
+    for reason in reasons:
+        print(f"codezero: {reason}", file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -133,13 +145,15 @@ def _print_tables(programs: Sequence[ProgramResult], suites: Sequence[SuiteResul
     ]
     print_table(headers, rows, numeric_from=3)
     print()
-    headers = ["suite", "policy", "programs", "geomean", "min", "max", "with fallback", "seconds"]
+    headers = ["suite", "policy", "programs", "geomean", "min", "max"]
+    headers += ["without fallback", "min", "max", "seconds"]
     rows = [
         [
             s.suite,
             s.policy,
             f"{s.programs}" + (f" ({s.failed} failed)" if s.failed else ""),
-            *(_number(v, 3) for v in (s.found_geomean, s.found_min, s.found_max, s.geomean)),
+            *(_number(ratio, 3) for ratio in (s.geomean, s.min, s.max)),
+            *(_number(ratio, 3) for ratio in (s.found_geomean, s.found_min, s.found_max)),
             _number(s.seconds, 1),
         ]
         for s in suites

@@ -61,8 +61,12 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     options = tyro.cli(Options, prog="codezero fuzz", args=list(arguments))
     if not options.paths:
         raise CodeZeroError("fuzz: give at least one file or folder")
-    if options.max_length < 1 or options.sequences < 1 or options.seed < 0:
-        raise CodeZeroError("fuzz: --sequences and --max-length are at least 1, --seed 0")
+    if options.max_length < 1 or options.sequences < 1 or options.seed < 0 or options.jobs < 0:
+        raise CodeZeroError(
+            "fuzz: --sequences and --max-length are at least 1, --seed and --jobs 0"
+        )
+    if not options.seconds > 0:
+        raise CodeZeroError("fuzz: --seconds is more than 0")
     space = load_space(options.space)
     sources = _load(options.paths, flags)
     programs = [program for _, program in sources]

@@ -23,7 +23,7 @@ from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import run_all
-from codezero.programs import ProgramLoader
+from codezero.programs.load import LoadFailure, load_all
 from codezero.search.policy import parse_policy
 
 POLICY_OF_SEARCH = {"greedy": "greedy", "random": "random-search"}
@@ -134,17 +134,11 @@ def _load(jobs: Sequence[Job], flags: Sequence[str], parallel: int) -> list[tupl
         CodeZeroError: with the message of each file that does not load.
     """
 
-    def load(loader: ProgramLoader, job: Job) -> tuple[Program, Source] | Failed:
-        try:
-            return loader.load([job.file], flags)
-        except CodeZeroError as error:
-            return Failed(str(error))
-
-    loaded = run_all(load, jobs, ProgramLoader, jobs=parallel)
-    failures = [each.reason for each in loaded if isinstance(each, Failed)]
+    loaded = load_all([[job.file] for job in jobs], flags, parallel)
+    failures = [each.reason for each in loaded if isinstance(each, LoadFailure)]
     if failures:
         raise CodeZeroError("\n".join(failures))
-    return [each for each in loaded if not isinstance(each, Failed)]
+    return [each for each in loaded if not isinstance(each, LoadFailure)]
 
 
 def _jobs(files: Sequence[Path], output: Path | None) -> list[Job]:
@@ -167,12 +161,19 @@ def _jobs(files: Sequence[Path], output: Path | None) -> list[Job]:
         raise CodeZeroError(
             f"{output}: cannot tell what to write; end it in one of {' '.join(SUFFIXES)}"
         )
+    try:
+        output.resolve()
+    except (OSError, RuntimeError):
+        raise CodeZeroError(f"cannot write {output}: the link leads to itself") from None
     if not (output.parent.is_dir() and os.access(output.parent, os.W_OK)):
         raise CodeZeroError(f"cannot write {output}: {output.parent} is no folder to write to")
     return [Job(files[0], output)]
 
 
 def _report(done: Sequence[Done], options: Options) -> None:
+    for each in done:
+        if each.result.remark:
+            print(f"codezero: {each.job.file}: {each.result.remark}", file=sys.stderr)
     if options.json:
         objects = [_json_object(each.job, each.result, options) for each in done]
         json.dump(objects, sys.stdout, indent=2)

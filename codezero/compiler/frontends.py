@@ -147,6 +147,9 @@ def read_program(path: Path, flags: Sequence[str], runner: CommandRunner) -> Sou
     return Source(path, _compile(path, front_end, flags, runner), front_end)
 
 
+_BITCODE_MAGIC = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
+
+
 def _printable(path: Path) -> str:
     """The path as text that any stream and LLVM take: file names may be any bytes."""
     return os.fsencode(path).decode(errors="replace")
@@ -165,6 +168,10 @@ def _compile(
         if front_end.by_product_flag:
             command += [front_end.by_product_flag, directory]
         run_compiler(command, path, runner)
+        if not (output.exists() and output.read_bytes()[:4] in _BITCODE_MAGIC):
+            raise ProgramError(
+                f"{path}: with these flags the compiler writes no bitcode: {shlex.join(flags)}"
+            )
         return Program(_printable(path), output.read_bytes(), options)
 
 
@@ -184,12 +191,35 @@ def run_compiler(
     return messages
 
 
-_UNSUPPORTED = re.compile(
-    r"-fsanitize=(.*,)?(address|kernel-address|memory|kernel-memory|thread|hwaddress|"
-    r"kernel-hwaddress|memtag|dataflow|kcfi|local-bounds|safe-stack|numerical|type|realtime)\b|"
+_WORKS_DURING_OPTIMISATION = re.compile(
     r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
-    r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)"
+    r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)|-fmemory-profile|"
+    r"-fexperimental-sanitize-metadata|-fpseudo-probe"
 )
+_WRITES_MORE_FILES = re.compile(
+    r"-dependency-file$|-split-dwarf-(file|output)$|-serialize-diagnostic-file$|-ftime-trace|"
+    r"-opt-record-file$|-stack-usage-file|-header-include-file$|--?save-temps"
+)
+_FRONT_ENDS_SANITIZERS = re.compile(
+    r"undefined|integer|nullability|bounds|alignment|array-bounds|bool|builtin|enum|float-cast-overflow|float-divide-by-zero|function|"
+    r"implicit-.*|integer-divide-by-zero|nonnull-attribute|null|nullability-.*|object-size|"
+    r"pointer-overflow|return|returns-nonnull-attribute|shift|shift-base|shift-exponent|"
+    r"signed-integer-overflow|unreachable|unsigned-.*|vla-bound|vptr|shadow-call-stack"
+)
+"""The checks that are there before the first pass runs; all others are passes."""
+
+
+def _objection(argument: str) -> str | None:
+    """Why a flag, or what clang's driver makes of it, cannot be used; None if it can."""
+    instrumented = argument.startswith("-fsanitize=") and not all(
+        _FRONT_ENDS_SANITIZERS.fullmatch(check)
+        for check in argument.removeprefix("-fsanitize=").split(",")
+    )
+    if instrumented or _WORKS_DURING_OPTIMISATION.match(argument):
+        return "works during optimisation, which codezero replaces"
+    if _WRITES_MORE_FILES.match(argument):
+        return "writes a file beside the object, which codezero does not keep"
+    return None
 
 
 def _compile_options(
@@ -199,15 +229,16 @@ def _compile_options(
 
     Raises:
         ProgramError: flags that change what clang does while it optimises in a way that cannot be
-            repeated here: of those that instrument the program, it would lose the instruments.
+            repeated here (of those that instrument the program, it would lose the instruments), or
+            that write files besides the object.
     """
     command = [compiler, *flags, "-Oz", "-###", "-c", str(path)]
     arguments = _first_cc1_line(run_compiler(command, path, runner))
-    for argument in arguments:
-        if _UNSUPPORTED.match(argument):
+    for argument in (*flags, *arguments):
+        objection = _objection(argument)
+        if objection is not None:
             raise ProgramError(
-                f"{path}: {argument} works during optimisation, which codezero replaces; "
-                "compile this file without it, or with clang alone"
+                f"{path}: {argument} {objection}; compile this file without it, or with clang alone"
             )
     float_abi = arguments[arguments.index("-mfloat-abi") + 1] if "-mfloat-abi" in arguments else ""
     return CompileOptions(
@@ -239,7 +270,7 @@ def generate_code(
     """Have clang generate code for optimised bitcode, under the user's own flags.
 
     Only clang knows what each of them means for the object file, from ``-ffunction-sections`` to
-    ``-gsplit-dwarf``. ``output`` is an object or, by its suffix, assembly.
+    ``-gz``. ``output`` is an object or, by its suffix, assembly.
     """
     command = [
         front_end.tool.require(),

@@ -37,6 +37,8 @@ else:
 
 DEFAULT_SPACE = "sound"
 BUILT_IN_SPACES = ("sound", "autophase")
+MAX_DEPTH = 50
+"""Of nesting in a pipeline: LLVM's parser recurses, and its levels are six."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ def _parse_pass(entry: Any, origin: str, module: Module) -> Pass:
     if not isinstance(requires, list):
         raise SpaceError(f"{origin}: pass '{entry['name']}': requires is not a list")
     requires = tuple(map(str, requires))
+    if _depth(pipeline) > MAX_DEPTH:
+        raise SpaceError(f"{origin}: pass '{entry['name']}' nests over {MAX_DEPTH} levels deep")
     try:
         pipeline = module.explicit_nesting(pipeline)
         for name in requires:
@@ -188,6 +192,14 @@ def _parse_pass(entry: Any, origin: str, module: Module) -> Pass:
         requires=requires,
         verify=_boolean(entry, "verify", False, origin),
     )
+
+
+def _depth(pipeline: str) -> int:
+    deepest = depth = 0
+    for character in pipeline:
+        depth += (character == "(") - (character == ")")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _boolean(entry: dict[str, Any], key: str, default: bool, origin: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, cast
 
@@ -82,7 +83,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         observe_sizes: append the two relative sizes to the observation.
         step_seconds: wall time of a step.
         isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
-            (some 50 us), no wall time is enforced, and a crash of LLVM is a crash of this process.
+            (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
@@ -102,6 +103,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         self.settings = make_settings(space, objective, protocol, max_steps, observe_sizes)
         self.action_space = gymnasium.spaces.Discrete(len(self.settings.space))
         self.observation_space = observation_space(self.settings)
+        if not step_seconds > 0:
+            raise ValueError(f"step_seconds is {step_seconds}; it is more than 0")
         self.step_seconds = step_seconds
         self.programs = ProgramSource(programs)
         self.actions: list[int] = []
@@ -131,6 +134,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             ProgramError: the program cannot be read, or LLVM fails before the first action.
         """
         super().reset(seed=seed)
+        self._running = False
         if options and "program" in options:
             program = self.programs.load(options["program"])
         else:
@@ -169,6 +173,10 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         except (WorkerFailure, LLVMError) as failure:
             self._running = False
             return self._observation, 0.0, False, True, self._failure_info(failure)
+        except BaseException:  # Ctrl-C: the worker is gone
+            self._running = False
+            raise
+        self._running = step.end is None
         self._observation, self.cost = step.observation, step.cost
         info: Info = {"cost": step.cost, "changed": step.changed}
         if step.end is not None:
@@ -200,14 +208,26 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         return handle
 
     def restore(self, handle: int, actions: list[int]) -> Observation:
-        """Go back to a snapshot that was saved after ``actions``."""
+        """Go back to a snapshot that was saved after ``actions``, and go on from there."""
         self._observation, self.cost = self._call("restore", handle, timeout=self._step_timeout())
+        self._running = True
         self.actions = list(actions)
         return self._observation
 
     def drop(self, handle: int) -> None:
         """Forget a snapshot."""
         self._call("drop", handle, timeout=self.step_seconds)
+
+    def replay(self, actions: Sequence[int]) -> None:
+        """Run passes on the program as it is, to see with `finish` what they make of it.
+
+        Ends the episode. There are no limits on steps and growth, and nothing is measured.
+
+        Raises:
+            WorkerFailure, LLVMError: LLVM fails on one of them.
+        """
+        self._running = False
+        self._call("replay", list(actions), timeout=self.step_seconds * max(len(actions), 1))
 
     def finish(self) -> tuple[bool, int, bytes]:
         """The program as it is now, made ready for code generation; the episode can go on.
@@ -238,7 +258,11 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
     def _call(self, method: str, *args: Any, timeout: float) -> Any:
         if self._worker is not None:
-            return self._worker.call(method, *args, timeout=timeout)
+            try:
+                return self._worker.call(method, *args, timeout=timeout)
+            except WorkerFailure:
+                self._running = False
+                raise
         return getattr(self._episode, method)(*args)
 
 

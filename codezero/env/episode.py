@@ -7,6 +7,7 @@ constants of this file are part of the environment's definition; docs/environmen
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,6 +68,10 @@ class EpisodeSettings:
     protocol: Protocol = Protocol.CLANG
     max_steps: int = 45
     observe_sizes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps is {self.max_steps}; an episode has at least one step")
 
     @property
     def layout(self) -> dict[str, slice]:
@@ -151,8 +156,8 @@ class Episode:
             ProgramError: bitcode that cannot be parsed or does not verify.
             CodegenError: objective ``text``, for a target without a code generator.
         """
-        self._program = program
         module = parse_module(program)
+        self._program = program
         self.settings.protocol.prepare(module)
         self._costs = costs or Costs(self._measure(module), self._measure(self._run_baseline()))
         module.warm_up()
@@ -192,6 +197,11 @@ class Episode:
             changed,
             end,
         )
+
+    def replay(self, actions: Sequence[int]) -> None:
+        """Run passes on the program without measuring it; `finish` comes next."""
+        for action in actions:
+            self.settings.space.passes[action].run(self._state.module)
 
     def save(self) -> int:
         """Keep a snapshot of the state; returns its handle."""

@@ -82,7 +82,9 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
         copy: bool = True,
     ) -> None:
         self.settings = make_settings(space, objective, protocol, max_steps, observe_sizes)
-        self.num_envs = num_envs or len(os.sched_getaffinity(0))
+        self.num_envs = len(os.sched_getaffinity(0)) if num_envs is None else num_envs
+        if self.num_envs < 1 or not step_seconds > 0:
+            raise ValueError("num_envs is at least 1, and step_seconds more than 0")
         self.single_action_space = gymnasium.spaces.Discrete(len(self.settings.space))
         self.single_observation_space = observation_space(self.settings)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -178,17 +180,26 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
         if indices is None:
             indices = range(self.num_envs)
         actions = np.asarray(actions)
-        if len(actions) != len(indices):
-            raise ValueError(f"{len(actions)} actions for {len(indices)} environments")
-        if ((actions < 0) | (actions >= len(self.settings.space))).any():
-            raise ValueError(f"{actions} has no such action: there are {len(self.settings.space)}")
+        self._check(actions, indices)
         for index, action in zip(indices, actions, strict=True):
-            if index in self._in_flight:
-                raise CodeZeroError(f"environment {index} has a step under way")
             if self._ended[index]:
                 self._begin_start(index)
             else:
                 self._begin_step(index, int(action))
+
+    def _check(self, actions: npt.NDArray[Any], indices: Sequence[int]) -> None:
+        """Raises before any step has begun."""
+        if actions.shape != (len(indices),):
+            raise ValueError(f"actions of shape {actions.shape} for {len(indices)} environments")
+        if actions.size and not np.issubdtype(actions.dtype, np.integer):
+            raise ValueError(f"actions are integers, not {actions.dtype}")
+        if ((actions < 0) | (actions >= len(self.settings.space))).any():
+            raise ValueError(f"{actions} has no such action: there are {len(self.settings.space)}")
+        if len(set(indices)) < len(indices) or not all(0 <= i < self.num_envs for i in indices):
+            raise ValueError(f"{list(indices)} are not different environments of {self.num_envs}")
+        for index in indices:
+            if index in self._in_flight:
+                raise CodeZeroError(f"environment {index} has a step under way")
 
     def recv(self, at_least: int = 1) -> tuple[npt.NDArray[np.int64], Batch]:
         """Wait until ``at_least`` of the environments in flight have answered.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.parallel import run_all
+from codezero.programs.load import LoadFailure, load_all
 from codezero.programs.suites import Suite, program_name
 from codezero.search.policy import Policy
 
@@ -20,7 +21,8 @@ class Task:
     """One program under one policy."""
 
     suite: str
-    files: tuple[Path, ...]
+    name: str
+    program: Program
     policy: Policy
 
 
@@ -92,24 +94,33 @@ def evaluate(
     jobs: int = 0,
     on_done: Callable[[Task, ProgramResult | Failure], None] = lambda task, result: None,
 ) -> tuple[list[ProgramResult], list[Failure]]:
-    """Run every policy on every program. Programs that fail are returned, never dropped."""
-    tasks = [
-        Task(suite.name, files, policy)
-        for suite in suites
-        for files in suite.programs
-        for policy in policies
-    ]
+    """Run every policy on every program. Programs that fail are returned, never dropped.
+
+    Raises:
+        CodeZeroError: a policy cannot act under these settings.
+    """
+    for policy in policies:
+        policy.check(settings)
+    places = [(suite.name, files) for suite in suites for files in suite.programs]
+    loaded = load_all([files for _, files in places], flags, jobs)
+    tasks: list[Task] = []
+    failures: list[Failure] = []
+    for (suite_name, files), each in zip(places, loaded, strict=True):
+        name = program_name(files)
+        for policy in policies:
+            if isinstance(each, LoadFailure):
+                failures.append(Failure(suite_name, name, policy.name, each.reason))
+            else:
+                tasks.append(Task(suite_name, name, each[0], policy))
 
     def work(optimizer: Optimizer, task: Task) -> ProgramResult | Failure:
-        name = program_name(task.files)
         try:
-            program, _ = optimizer.loader.load(task.files, flags)
-            result = optimizer.run(program, task.policy)
+            result = optimizer.run(task.program, task.policy)
         except CodeZeroError as error:
-            return Failure(task.suite, name, task.policy.name, str(error))
+            return Failure(task.suite, task.name, task.policy.name, str(error))
         return ProgramResult(
             task.suite,
-            name,
+            task.name,
             task.policy.name,
             result.costs.initial,
             result.costs.baseline,
@@ -120,10 +131,8 @@ def evaluate(
         )
 
     results = run_all(work, tasks, lambda: Optimizer(settings, seed), jobs=jobs, on_done=on_done)
-    return (
-        [result for result in results if isinstance(result, ProgramResult)],
-        [result for result in results if isinstance(result, Failure)],
-    )
+    failures += (result for result in results if isinstance(result, Failure))
+    return [result for result in results if isinstance(result, ProgramResult)], failures
 
 
 def summarize(

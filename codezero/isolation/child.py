@@ -58,6 +58,10 @@ def _construct(connection: Connection[Any, Any], target: str, kwargs: dict[str, 
 def _answer(connection: Connection[Any, Any], function: Any, args: tuple[Any, ...]) -> None:
     try:
         message = pickle.dumps((True, function(*args)), pickle.HIGHEST_PROTOCOL)
+    except MemoryError:
+        # It may have come through LLVM, which is not made to be left by an exception.
+        os.write(sys.stderr.fileno(), b"out of memory\n")
+        os.abort()
     except Exception as error:
         message = pickle.dumps((False, _picklable(error)), pickle.HIGHEST_PROTOCOL)
     connection.send_bytes(message)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -39,15 +42,20 @@ class CommandRunner:
             if self._interrupted:
                 raise CommandStopped(command[0])
             pipe = subprocess.PIPE
-            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+            # In a session of its own, so that it can be killed with all that it has started.
+            process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            )
             self._process = process
         try:
             output, errors = process.communicate(stdin, self.timeout)
+        except BaseException:
+            _kill_session(process)
+            process.wait()
+            raise
         finally:
             with self._lock:
                 self._process = None
-            process.kill()  # of one that has ended this does nothing
-            process.wait()
         if self._interrupted:
             raise CommandStopped(command[0])
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
@@ -57,4 +65,9 @@ class CommandRunner:
         with self._lock:
             self._interrupted = True
             if self._process is not None:
-                self._process.kill()
+                _kill_session(self._process)
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

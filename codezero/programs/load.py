@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from codezero._native import CompileOptions, LLVMError, Module, ParseError
 from codezero.compiler.frontends import (
@@ -14,8 +15,9 @@ from codezero.compiler.frontends import (
     read_program,
 )
 from codezero.compiler.program import Program
-from codezero.errors import ProgramError
+from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner, Worker, WorkerFailure
+from codezero.parallel import run_all
 from codezero.programs.suites import program_name
 
 COMPILE_SECONDS = 600.0
@@ -98,6 +100,30 @@ class ProgramLoader:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class LoadFailure:
+    """Why a program could not be loaded, in words for the user."""
+
+    reason: str
+
+
+Loaded: TypeAlias = "tuple[Program, Source] | LoadFailure"
+
+
+def load_all(
+    programs: Sequence[Sequence[Path]], flags: Sequence[str] = (), jobs: int = 0
+) -> list[Loaded]:
+    """Load programs, each from its files, on all cores."""
+
+    def load(loader: ProgramLoader, files: Sequence[Path]) -> Loaded:
+        try:
+            return loader.load(files, flags)
+        except CodeZeroError as error:
+            return LoadFailure(str(error))
+
+    return run_all(load, programs, ProgramLoader, jobs=jobs)
 
 
 def _lacks_size_attributes(source: Source) -> bool:

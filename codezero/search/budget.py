@@ -29,14 +29,20 @@ class Budget:
         Raises:
             CodeZeroError: any other text.
         """
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text.strip())
-        if match and match[2]:
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?", text.strip())
+        if match and match[2] and float(match[1]) > 0:
             return Budget(seconds=float(match[1]) * _SECONDS_PER[match[2]])
         if match and match[1].isdecimal() and int(match[1]) > 0:
             return Budget(trials=int(match[1]))
         raise CodeZeroError(
-            f"budget '{text}' is neither a time (500ms, 1s, 2m) nor a number of trials (200)"
+            f"budget '{text[:40]}' is neither a time (500ms, 1s, 2m) nor a number of trials (200)"
         )
+
+    def __str__(self) -> str:
+        """The text that `parse` reads; empty for no limit."""
+        if self.seconds is not None:
+            return f"{self.seconds:g}s"
+        return "" if self.trials is None else str(self.trials)
 
     @contextmanager
     def spend(self, env: PhaseOrderingEnv) -> Iterator[Meter]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.episode import EpisodeSettings
 from codezero.isolation import WorkerFailure
 from codezero.search.budget import Budget, Meter
 from codezero.search.policy import Found
@@ -31,9 +32,10 @@ class GreedySearch:
 
     @property
     def name(self) -> str:
-        if self.budget.seconds:
-            return f"greedy:{self.budget.seconds:g}s"
-        return f"greedy:{self.budget.trials}" if self.budget.trials else "greedy"
+        return f"greedy:{self.budget}".removesuffix(":")
+
+    def check(self, settings: EpisodeSettings) -> None:
+        """It can act under any."""
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         with self.budget.spend(env) as meter:
@@ -88,7 +90,7 @@ class _Climb:
                 continue
             meter.trials += 1
             try:
-                cost = self._try(action)
+                cost = self._try(action, meter)
             except WorkerFailure:
                 if meter.out_of_time():
                     break
@@ -97,14 +99,15 @@ class _Climb:
                 best, cost_there = action, cost
         return None if best is None else (best, cost_there)
 
-    def _try(self, action: int) -> int | None:
+    def _try(self, action: int, meter: Meter) -> int | None:
         """The cost after one pass, or None if the pass ends the episode."""
         env = self._env
         env.restore(self._snapshot, self.actions)
         _, _, terminated, _, info = env.step(action)
         if info.get("end") in FAILURES:
             self._failing.add(action)
-            self._return_here()
+            if not meter.out_of_time():
+                self._return_here()
             return None
         return None if terminated else env.cost
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget
 
@@ -30,6 +31,9 @@ class Policy(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    def check(self, settings: EpisodeSettings) -> None:
+        """Raises `CodeZeroError` if the policy cannot act under these settings."""
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         """Choose passes for ``program`` by acting in ``env``.

@@ -10,7 +10,7 @@ import numpy as np
 
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
-from codezero.env.episode import End
+from codezero.env.episode import End, EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget, Meter
 from codezero.search.policy import Found
@@ -52,8 +52,10 @@ class RandomSearch:
     def name(self) -> str:
         if self.budget == Budget(trials=1):
             return "random"
-        spent = f"{self.budget.seconds:g}s" if self.budget.seconds else f"{self.budget.trials}"
-        return f"random-search:{spent}"
+        return f"random-search:{self.budget}"
+
+    def check(self, settings: EpisodeSettings) -> None:
+        """It can act under any."""
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         best: Found | None = None
@@ -87,11 +89,18 @@ class FixedSequence:
         passes = tuple(line.strip() for line in lines if line.strip())
         return FixedSequence(f"fixed:{path.name}", passes)
 
+    def check(self, settings: EpisodeSettings) -> None:
+        """Raises `CodeZeroError` for a pass that the space has not, or too many of them."""
+        self._actions(settings)
+
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
-        actions = [env.settings.space.action(name) for name in self.passes]
-        if len(actions) > env.settings.max_steps:
-            raise CodeZeroError(
-                f"{self.name} has {len(actions)} passes, an episode {env.settings.max_steps} steps"
-            )
         with Budget().spend(env) as meter:
-            return best_prefix(env, program, actions, meter)
+            return best_prefix(env, program, self._actions(env.settings), meter)
+
+    def _actions(self, settings: EpisodeSettings) -> list[int]:
+        actions = [settings.space.action(name) for name in self.passes]
+        if len(actions) > settings.max_steps:
+            raise CodeZeroError(
+                f"{self.name} has {len(actions)} passes, an episode {settings.max_steps} steps"
+            )
+        return actions

@@ -73,8 +73,11 @@ class SequenceRunner:
         # The first module still stands in memory, so addresses are others this time. The order of
         # uses, which bitcode has and text has not, may follow addresses even after cgscc(inline).
         again = _start(program, protocol)
-        for each in passes:
-            each.run(again)
+        try:
+            for each in passes:
+                each.run(again)
+        except LLVMError as error:
+            return Outcome(Verdict.NONDETERMINISTIC, f"the second time: {error}", len(passes))
         if again.ir() != module.ir():
             return Outcome(Verdict.NONDETERMINISTIC, "two runs differ", len(passes))
         try:
