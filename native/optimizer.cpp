@@ -17,7 +17,8 @@ namespace codezero {
 // which would leave stale analyses behind. What they run on is hashed before
 // and after.
 static bool mayHideChanges(StringRef PassID) {
-  return PassID == "InstCombinePass" || PassID == "IPSCCPPass";
+  return PassID == "InstCombinePass" || PassID == "IPSCCPPass" ||
+         PassID == "InferAlignmentPass";
 }
 
 // Passes that change attributes, names or debug information only, which
