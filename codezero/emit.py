@@ -30,17 +30,16 @@ class Writer:
         self, output: Path, result: Optimized, source: Source, loader: ProgramLoader
     ) -> Optimized:
         """Write a result; returns it, corrected where the object proves what was measured wrong."""
-        optimized = replace(result.program, bitcode=result.bitcode)
         by_clang = source.front_end is not None and source.front_end.is_clang
         with replacing(output) as temporary:
             if output.suffix == ".txt":
                 temporary.write_text(result.pipeline + "\n")
             elif output.suffix in (".bc", ".ll"):
-                temporary.write_bytes(loader.emit(optimized, output.suffix))
+                temporary.write_bytes(loader.emit(result.optimized, output.suffix))
             elif by_clang:
                 return self._write_by_clang(temporary, result, source, loader)
             else:
-                loader.write_code(optimized, source, self.flags, temporary)
+                loader.write_code(result.optimized, source, self.flags, temporary)
         return result
 
     def _write_by_clang(
@@ -51,8 +50,7 @@ class Writer:
         if result.fell_back and against_clang:
             loader.write_baseline(source, self.flags, output)
         else:
-            optimized = replace(result.program, bitcode=result.bitcode)
-            loader.write_code(optimized, source, self.flags, output)
+            loader.write_code(result.optimized, source, self.flags, output)
         measured = self.settings.objective is Objective.TEXT and output.suffix == ".o"
         if not (measured and against_clang):
             return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +41,11 @@ class Optimized:
     seconds: float
     """Wall time from unoptimised to optimised IR, measuring included."""
     bitcode: bytes = field(repr=False)
+
+    @property
+    def optimized(self) -> Program:
+        """The program made small."""
+        return replace(self.program, bitcode=self.bitcode)
 
     @property
     def ratio(self) -> float:

@@ -164,6 +164,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         if not self._running:
             raise gymnasium.error.ResetNeeded("the episode is over: call reset first")
         self.actions.append(action)
+        self._running = False  # until the answer is in
         try:
             step: Step = (
                 self._episode.step(action)
@@ -171,11 +172,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
                 else self._call("step", action, timeout=self._step_timeout())
             )
         except (WorkerFailure, LLVMError) as failure:
-            self._running = False
             return self._observation, 0.0, False, True, self._failure_info(failure)
-        except BaseException:  # Ctrl-C: the worker is gone
-            self._running = False
-            raise
         self._running = step.end is None
         self._observation, self.cost = step.observation, step.cost
         info: Info = {"cost": step.cost, "changed": step.changed}

@@ -8,13 +8,13 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from codezero.compiler.frontends import IR_SUFFIXES, SOURCE_SUFFIXES, front_end_of
 from codezero.corpus.unit import Unit, compiled
 from codezero.errors import CodeZeroError
 
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 _SUFFIXES = frozenset((*IR_SUFFIXES, *SOURCE_SUFFIXES))
 
 
@@ -43,13 +43,13 @@ class FilesSource:
         self._by_folder = by_folder
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         options = f"{self._largest}:{' '.join(self._flags)}:{self._by_folder}"
         stamp = _stamp(self._path) if self.is_fixed else ""
         return f"files:{self._path.resolve()}:{stamp}:{options}"
 
-    @property
+    @cached_property
     def is_fixed(self) -> bool:
         return not self._path.is_dir()
 

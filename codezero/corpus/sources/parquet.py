@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class ParquetSource:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    @property
+    @cached_property
     def key(self) -> str:
         status = self._path.stat()
         return f"parquet:{self._path.resolve()}:{status.st_size}-{status.st_mtime_ns}"
