@@ -265,6 +265,9 @@ NB_MODULE(_native, M) {
           },
           WithoutGIL(), "options"_a = CompileOptions(),
           "The module as assembly text. Raises `CodegenError`.")
+      .def("set_source_name", &Module::setSourceName, WithoutGIL(), "name"_a,
+           "Name the module and the source file it was made from, which is\n"
+           "otherwise the path that the compiler was given.")
       .def_prop_ro("name", &Module::name, WithoutGIL())
       .def_prop_ro("triple", &Module::triple, WithoutGIL())
       .def("__repr__", [](const Module &Self) {

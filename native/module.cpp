@@ -328,6 +328,12 @@ std::string Module::name() const {
   return IR->getModuleIdentifier();
 }
 
+void Module::setSourceName(const std::string &Name) {
+  std::lock_guard Lock(Owner->Mutex);
+  IR->setModuleIdentifier(Name);
+  IR->setSourceFileName(Name);
+}
+
 std::string Module::triple() const {
   std::lock_guard Lock(Owner->Mutex);
   return IR->getTargetTriple().str();

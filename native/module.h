@@ -85,6 +85,7 @@ public:
   std::string generate(OutputKind Kind, const CompileOptions &Options) const;
 
   std::string name() const;
+  void setSourceName(const std::string &Name);
   std::string triple() const;
 
 private:

@@ -7,7 +7,7 @@ packages="
   llvm-22-dev clang-22 clang-format-22 lld-22 flang-22
   cmake g++ make libzstd-dev zlib1g-dev
   python3-venv python3-dev
-  libobjc-12-dev procps binutils
+  libobjc-12-dev procps binutils dpkg-dev debhelper
 "
 # Any rustc will do: many have a newer one than Debian's.
 command -v rustc >/dev/null || packages="$packages rustc"

@@ -61,6 +61,11 @@ def codezero(*arguments: object, **kwargs: object) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
+def paths(source: UnitSource) -> list[str]:
+    source.prepare()
+    return [unit.path for unit in source.units()]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve programs of six packages."""
@@ -230,7 +235,7 @@ def test_archives_are_sources(tmp_path: Path) -> None:
         report = run(tmp_path / f"{name}.parquet", FilesSource(tmp_path / name))
         assert report.programs == 2
     largest = FilesSource(tmp_path / "one.zip", largest=1)
-    assert [unit.path for unit in largest.units()] == ["a.c"]
+    assert paths(largest) == ["a.c"]
     largest.close()
 
 
@@ -243,10 +248,10 @@ def test_archives_write_nothing_outside(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as zipped:
         zipped.writestr("../escaped.c", function("f", 1))
     source = FilesSource(tmp_path / "evil.tar")
-    assert [unit.path for unit in source.units()] == ["inside.c"]
+    assert paths(source) == ["inside.c"]
     source.close()
     source = FilesSource(tmp_path / "evil.zip")
-    assert [unit.path for unit in source.units()] == ["escaped.c"]
+    assert paths(source) == ["escaped.c"]
     source.close()
     assert not list(tmp_path.parent.glob("escaped*"))
     assert not Path("/tmp/escaped-codezero.c").exists()

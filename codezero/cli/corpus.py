@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from codezero.corpus.corpus import Corpus, write_corpus
 from codezero.corpus.entry import SPLITS, Entry
 from codezero.corpus.examine import Limits
 from codezero.corpus.select import held_out_functions, select_entries
+from codezero.corpus.sources.debian import SourceArchive, debian_sources
 from codezero.corpus.sources.files import FilesSource
 from codezero.corpus.sources.parquet import ParquetSource
 from codezero.corpus.unit import UnitSource
@@ -42,8 +44,12 @@ class Build:
     """Where the programs are."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE.parquet")]
     """The corpus."""
+    debian: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[=VERSION]...")] = ()
+    """Debian source packages; @FILE names a file with one on each line."""
     exclude: tuple[Path, ...] = ()
     """Held-out suites: no program that has a function of theirs is taken."""
+    sample: int | None = None
+    """Take only so many files of each Debian package, chosen by a hash of their paths."""
     largest: int | None = None
     """Take only so many files of each folder or archive, the largest."""
     by_folder: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -59,14 +65,21 @@ class Build:
         if self.jobs < 0:
             raise CodeZeroError("corpus build: --jobs is not negative")
         sources = [source for path in self.sources for source in self._sources(path, flags)]
-        if not sources:
+        packages = list(_packages(self.debian))
+        if not sources and not packages:
             raise CodeZeroError("corpus build: give at least one source")
         held_out = held_out_functions(self.exclude)
-        with progress_bar() as progress:
+        with ExitStack() as stack:
+            if packages:
+                archive = stack.enter_context(closing(SourceArchive()))
+                sources += debian_sources(archive, packages, self.sample)
+            progress = stack.enter_context(progress_bar())
             bar = progress.add_task("examining", total=None)
 
             def failed(source: UnitSource, error: str) -> None:
-                progress.console.print(f"codezero: {error}", markup=False, highlight=False)
+                progress.console.print(
+                    f"codezero: {error}", markup=False, highlight=False, soft_wrap=True
+                )
 
             report = build(
                 sources,
@@ -79,9 +92,6 @@ class Build:
                 ),
                 on_failed_source=failed,
             )
-        if not sys.stderr.isatty():
-            for error in report.failed_sources.values():
-                print(f"codezero: {error}", file=sys.stderr)
         if self.json:
             json.dump(dataclasses.asdict(report), sys.stdout, indent=2)
             print()
@@ -264,6 +274,25 @@ def _find(corpus: Corpus, name: str) -> int:
         if found == (package, path):
             return index
     raise CodeZeroError(f"{corpus.path} has no program '{name}'")
+
+
+def _packages(requests: Sequence[str]) -> Iterator[str]:
+    """Debian packages from the command line and from the files that it names.
+
+    In a file each line is a package and, after a space or "=", a version; "#" begins a comment.
+    """
+    for request in requests:
+        if not request.startswith("@"):
+            yield request
+            continue
+        try:
+            lines = Path(request[1:]).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CodeZeroError(f"{request[1:]}: {reason}") from None
+        for line in lines:
+            if words := line.partition("#")[0].split():
+                yield "=".join(words)
 
 
 def _print_report(report: Report, output: Path) -> None:

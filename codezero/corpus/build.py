@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from pathlib import Path
 from codezero._native import LLVM_VERSION
 from codezero.corpus.corpus import write_corpus
 from codezero.corpus.examine import Examination, Limits, Rejected
-from codezero.corpus.journal import Journal, Rejection
+from codezero.corpus.journal import NO_COMPILER, Journal, Rejection
 from codezero.corpus.select import select
 from codezero.corpus.unit import Unit, UnitSource
-from codezero.errors import CodeZeroError, ProgramError
+from codezero.errors import CodeZeroError, ProgramError, ToolchainError
 from codezero.isolation import Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_each
 from codezero.programs.load import ProgramLoader
@@ -24,6 +25,8 @@ COMPILE_SECONDS = 20.0
 """Time limit of one compiler run."""
 EXAMINE_SECONDS = 10.0
 """Time limit of an examination, five times what the passes of -Oz may take."""
+PREPARE_AHEAD = 2
+"""Sources that are fetched and configured while others are examined."""
 COMMIT_UNITS = 20
 """Units between commits: what a kill may lose."""
 
@@ -53,9 +56,11 @@ class UnitWorker:
             program = unit.load(self._loader)
         except ProgramError as error:
             return classify(str(error))
+        except ToolchainError as error:
+            return Rejection(NO_COMPILER, str(error))
         try:
             examination: Examination = self._examiner.call(
-                "examine", program, timeout=EXAMINE_SECONDS
+                "examine", program, unit.name, timeout=EXAMINE_SECONDS
             )
         except Rejected as rejected:
             return Rejection(rejected.reason, rejected.detail)
@@ -146,20 +151,20 @@ def _examine(
     """Examine the units that the journal does not have."""
     pending: Counter[str] = Counter()
     exhausted: set[str] = set()
-    failed: set[str] = set()
+    incomplete: set[str] = set()
 
     def finish(source: UnitSource) -> None:
         if source.key in exhausted and not pending[source.key]:
             source.close()
-            if source.key not in failed:
-                journal.finish(source.key)
+            if source.key not in incomplete:
+                journal.finish(source.key, source.selection)
 
     def feed() -> Iterator[tuple[UnitSource, Unit]]:
-        for source in sources:
-            if source.is_fixed and journal.is_done(source.key):
-                continue
+        waiting = (s for s in sources if not (s.is_fixed and journal.is_done(s.key, s.selection)))
+        for source, preparation in _prepared(waiting):
             known = journal.units_of(source.key)
             try:
+                preparation.result()
                 for unit in source.units():
                     identity = (unit.package, unit.path, unit.stamp)
                     if identity in known:
@@ -168,8 +173,8 @@ def _examine(
                         pending[source.key] += 1
                         yield source, unit
             except CodeZeroError as error:
-                failed.add(source.key)
-                journal.finish(source.key, str(error))
+                incomplete.add(source.key)
+                journal.finish(source.key, source.selection, str(error))
                 on_failed_source(source, str(error))
             else:
                 journal.forget(source.key, known)
@@ -183,6 +188,8 @@ def _examine(
         with closing(examined):
             for count, ((source, unit), outcome) in enumerate(examined, 1):
                 journal.add(source.key, unit, outcome)
+                if isinstance(outcome, Rejection) and outcome.reason == NO_COMPILER:
+                    incomplete.add(source.key)
                 pending[source.key] -= 1
                 finish(source)
                 on_unit(source, unit, outcome)
@@ -192,3 +199,25 @@ def _examine(
         for source in sources:
             source.close()
     journal.commit()
+
+
+def _prepared(sources: Iterable[UnitSource]) -> Iterator[tuple[UnitSource, Future[None]]]:
+    """The sources, each prepared while those before it are examined."""
+    ahead: deque[tuple[UnitSource, Future[None]]] = deque()
+    pool = ThreadPoolExecutor(PREPARE_AHEAD)
+    try:
+        for source in sources:
+            ahead.append((source, pool.submit(source.prepare)))
+            if len(ahead) > PREPARE_AHEAD:
+                yield ahead[0]
+                ahead.popleft()
+        while ahead:
+            yield ahead[0]
+            ahead.popleft()
+    finally:
+        # Ended early: the first may be waited for, and the others be under way.
+        for _, preparation in ahead:
+            preparation.cancel()
+        for source, _ in ahead:
+            source.close()
+        pool.shutdown()

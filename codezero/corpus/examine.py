@@ -61,13 +61,15 @@ class Examiner:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    def examine(self, program: Program) -> Examination:
-        """Raises `Rejected`."""
+    def examine(self, program: Program, name: str) -> Examination:
+        """Examine a program, which the corpus will know by ``name``. Raises `Rejected`."""
         limits = self._limits
         try:
             module = parse_module(program)
         except ProgramError as error:
             raise Rejected("not valid IR", str(error)) from None
+        # Compiled from a folder that is gone tomorrow; the same source must make the same bytes.
+        module.set_source_name(name)
         instructions = module.instruction_count()
         if instructions < limits.min_instructions:
             raise Rejected("too few instructions", str(instructions))

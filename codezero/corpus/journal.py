@@ -22,7 +22,7 @@ from codezero.errors import CodeZeroError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS source (key TEXT PRIMARY KEY, error TEXT);
+CREATE TABLE IF NOT EXISTS source (key TEXT PRIMARY KEY, selection TEXT NOT NULL, error TEXT);
 CREATE TABLE IF NOT EXISTS unit (
   source TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, path TEXT NOT NULL,
   language TEXT NOT NULL, licence TEXT NOT NULL, stamp TEXT NOT NULL,
@@ -32,6 +32,10 @@ CREATE TABLE IF NOT EXISTS unit (
   PRIMARY KEY (source, package, path)
 );
 """
+
+
+NO_COMPILER = "its compiler is not installed"
+"""The one reason that another run may find gone: units with it are tried again."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,15 @@ class Journal:
                 "delete it to begin anew, or name another --out"
             )
 
-    def is_done(self, source: str) -> bool:
-        """Whether all units of a source are in."""
-        query = "SELECT 1 FROM source WHERE key = ? AND error IS NULL"
-        return self._database.execute(query, (source,)).fetchone() is not None
+    def is_done(self, source: str, selection: str) -> bool:
+        """Whether all selected units of a source are in, and no others."""
+        query = "SELECT 1 FROM source WHERE key = ? AND selection = ? AND error IS NULL"
+        return self._database.execute(query, (source, selection)).fetchone() is not None
 
     def units_of(self, source: str) -> set[tuple[str, str, str]]:
-        """(package, path, stamp) of the units that are in."""
-        query = "SELECT package, path, stamp FROM unit WHERE source = ?"
-        return set(self._database.execute(query, (source,)))
+        """(package, path, stamp) of the units that are in, and need not be tried again."""
+        query = "SELECT package, path, stamp FROM unit WHERE source = ? AND reason IS NOT ?"
+        return set(self._database.execute(query, (source, NO_COMPILER)))
 
     def forget(self, source: str, units: Iterable[tuple[str, str, str]]) -> None:
         """Take units out again: their source has them no more."""
@@ -129,9 +133,9 @@ class Journal:
             ),
         )
 
-    def finish(self, source: str, error: str | None = None) -> None:
+    def finish(self, source: str, selection: str, error: str | None = None) -> None:
         """Record that a source is done, or why it could not be."""
-        self._execute("INSERT OR REPLACE INTO source VALUES (?, ?)", (source, error))
+        self._execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?)", (source, selection, error))
         self.commit()
 
     def commit(self) -> None:

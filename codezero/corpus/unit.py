@@ -36,24 +36,36 @@ class UnitSource(Protocol):
 
     @property
     def key(self) -> str:
-        """Identifies the source and its version: what is done for a key is not done again."""
+        """Identifies the source and its version: a unit done for a key is not done again."""
+        ...
+
+    @property
+    def selection(self) -> str:
+        """Says which of the source's units are taken; empty for all."""
         ...
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the units of a key never change, so that a source once done is not opened."""
+        """Whether the units of a key and selection never change: once done, it is not opened."""
         ...
+
+    def prepare(self) -> None:
+        """Fetch and set up what `units` reads. Called once, before it, from any thread.
+
+        Raises:
+            CodeZeroError: the source cannot be had.
+        """
 
     def units(self) -> Iterator[Unit]:
         """The units, in an order that does not change.
 
         Raises:
-            CodeZeroError: the source cannot be had, or breaks off.
+            CodeZeroError: the source breaks off.
         """
         ...
 
     def close(self) -> None:
-        """Free what `units` set up. Called when no unit is needed any more."""
+        """End `prepare` if it is under way, and free what it set up: no unit is needed any more."""
 
 
 def compiled(file: Path, flags: tuple[str, ...] = ()) -> Callable[[ProgramLoader], Program]:

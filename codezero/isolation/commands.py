@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 class CommandStopped(Exception):
@@ -27,11 +28,22 @@ class CommandRunner:
         self._process: subprocess.Popen[bytes] | None = None
         self._interrupted = False
 
-    def run(self, command: Sequence[str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self,
+        command: Sequence[str],
+        stdin: bytes = b"",
+        *,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end, whatever its exit code.
 
         Args:
             stdin: what it reads.
+            cwd: where it runs; None is here.
+            environment: variables to set, besides this process's.
+            timeout: instead of the runner's own.
 
         Raises:
             CommandStopped: see `interrupt`.
@@ -44,11 +56,17 @@ class CommandRunner:
             pipe = subprocess.PIPE
             # In a session of its own, so that it can be killed with all that it has started.
             process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+                command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
+                cwd=cwd,
+                env={**os.environ, **(environment or {})},
             )
             self._process = process
         try:
-            output, errors = process.communicate(stdin, self.timeout)
+            output, errors = process.communicate(stdin, timeout or self.timeout)
         except BaseException:
             _kill_session(process)
             process.wait()

@@ -45,16 +45,29 @@ class FilesSource:
 
     @cached_property
     def key(self) -> str:
-        options = f"{self._largest}:{' '.join(self._flags)}:{self._by_folder}"
+        options = f"{' '.join(self._flags)}:{self._by_folder}"
         stamp = _stamp(self._path) if self.is_fixed else ""
         return f"files:{self._path.resolve()}:{stamp}:{options}"
+
+    @property
+    def selection(self) -> str:
+        return "" if self._largest is None else f"{self._largest} largest"
 
     @cached_property
     def is_fixed(self) -> bool:
         return not self._path.is_dir()
 
+    def prepare(self) -> None:
+        if self._path.is_dir():
+            return
+        self._unpacked = tempfile.TemporaryDirectory(prefix="codezero-")
+        try:
+            unpack(self._path, Path(self._unpacked.name))
+        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+            raise CodeZeroError(f"{self._path}: cannot unpack it: {error}") from None
+
     def units(self) -> Iterator[Unit]:
-        folder = self._path if self._path.is_dir() else self._unpack()
+        folder = Path(self._unpacked.name) if self._unpacked else self._path
         files = [f for f in folder.rglob("*") if f.suffix in _SUFFIXES and f.is_file()]
         if not files:
             raise CodeZeroError(f"{self._path}: no source file and no IR in it")
@@ -68,14 +81,6 @@ class FilesSource:
         if self._unpacked is not None:
             self._unpacked.cleanup()
             self._unpacked = None
-
-    def _unpack(self) -> Path:
-        self._unpacked = tempfile.TemporaryDirectory(prefix="codezero-")
-        try:
-            unpack(self._path, Path(self._unpacked.name))
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
-            raise CodeZeroError(f"{self._path}: cannot unpack it: {error}") from None
-        return Path(self._unpacked.name)
 
     def _unit(self, file: Path, path: Path) -> Unit:
         package = self._path.name

@@ -33,8 +33,15 @@ class ParquetSource:
         return f"parquet:{self._path.resolve()}:{status.st_size}-{status.st_mtime_ns}"
 
     @property
+    def selection(self) -> str:
+        return ""
+
+    @property
     def is_fixed(self) -> bool:
         return True
+
+    def prepare(self) -> None:
+        pass
 
     def units(self) -> Iterator[Unit]:
         try:

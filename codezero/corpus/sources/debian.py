@@ -1,0 +1,260 @@
+"""Debian source packages, fetched with apt and compiled file by file."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+
+from codezero.compiler.frontends import FrontEnd
+from codezero.compiler.program import Program
+from codezero.corpus.sources.licences import Licences
+from codezero.corpus.sources.source_tree import SourceTree
+from codezero.corpus.unit import Unit, compiled
+from codezero.errors import CodeZeroError, ToolchainError
+from codezero.isolation import CommandRunner, CommandStopped
+from codezero.programs.load import ProgramLoader
+
+FETCH_SECONDS = 1_800.0
+"""Time limit of fetching an index or a package."""
+
+
+class SourceArchive:
+    """The archive of source packages that the system's apt settings name.
+
+    apt keeps its index of source packages in a folder of ours: nothing of the system is changed,
+    no right to change it is needed, and deb-src need not be enabled.
+    """
+
+    def __init__(self) -> None:
+        for command in ("apt-get", "apt-cache", "dpkg-source"):
+            if shutil.which(command) is None:
+                raise ToolchainError(
+                    f"{command} is not installed: it fetches Debian's source packages. "
+                    "On Debian and its derivatives: apt-get install apt dpkg-dev"
+                )
+        self._folder = tempfile.TemporaryDirectory(prefix="codezero-apt-")
+        self._runner = CommandRunner(FETCH_SECONDS)
+        self._lock = threading.Lock()
+        self._has_index = False
+
+    def _with_index(self) -> tuple[str, ...]:
+        """Options by which apt uses the index, which the first call fetches."""
+        folder = Path(self._folder.name)
+        options = (
+            *("-o", "Dir::Etc::sourcelist=/dev/null"),
+            *("-o", f"Dir::Etc::sourceparts={folder / 'sources.list.d'}"),
+            *("-o", f"Dir::State::lists={folder / 'lists'}"),
+            *("-o", f"Dir::Cache={folder / 'cache'}"),
+            *("-o", "APT::Sandbox::User="),
+        )
+        with self._lock:
+            if not self._has_index:
+                for name in ("lists", "cache", "sources.list.d"):
+                    (folder / name).mkdir(exist_ok=True)
+                for path in _apt_source_files():
+                    (folder / "sources.list.d" / path.name).write_text(_only_sources(path))
+                self._run(["apt-get", *options, "update"])
+                self._has_index = True
+        return options
+
+    def versions(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """The versions there are of some packages, the newest first.
+
+        Raises:
+            CodeZeroError: the index cannot be fetched.
+        """
+        found: dict[str, set[str]] = defaultdict(set)
+        shown = self._run(
+            ["apt-cache", *self._with_index(), "showsrc", "--only-source", *names], True
+        )
+        for record in shown.split("\n\n"):
+            name = re.search(r"^Package: (.+)$", record, re.MULTILINE)
+            version = re.search(r"^Version: (.+)$", record, re.MULTILINE)
+            if name and version:
+                found[name[1]].add(version[1])
+        return {name: _newest_first(versions) for name, versions in found.items()}
+
+    def unpack(self, name: str, version: str, folder: Path, runner: CommandRunner) -> Path:
+        """Fetch a package and unpack it, with Debian's patches; returns its folder.
+
+        Raises:
+            CodeZeroError: the archive has no such file, or it cannot be unpacked.
+        """
+        source = ["source", "--download-only", "--only-source", f"{name}={version}"]
+        try:
+            self._run(["apt-get", *self._with_index(), *source], cwd=folder, runner=runner)
+            (description,) = folder.glob("*.dsc")
+            tree = folder / "tree"
+            command = ["dpkg-source", "--no-check", "-x", str(description), str(tree)]
+            self._run(command, cwd=folder, runner=runner)
+        except CodeZeroError as error:
+            others = [v for v in self.versions([name]).get(name, ()) if v != version]
+            there_is = f"; there is {name}={others[0]}" if others else ""
+            raise CodeZeroError(f"{name}={version}: {error}{there_is}") from None
+        return tree
+
+    def close(self) -> None:
+        """Stop what is under way, and forget the index."""
+        self._runner.interrupt()
+        self._folder.cleanup()
+
+    def _run(
+        self,
+        command: list[str],
+        any_code: bool = False,
+        cwd: Path | None = None,
+        runner: CommandRunner | None = None,
+    ) -> str:
+        try:
+            done = (runner or self._runner).run(command, cwd=cwd, environment={"LC_ALL": "C"})
+        except subprocess.TimeoutExpired as error:
+            raise CodeZeroError(f"{command[0]} took over {error.timeout:g} s") from None
+        if done.returncode != 0 and not any_code:
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            first = next(
+                (line for line in lines if line.startswith(("E:", "dpkg-source: error"))), ""
+            )
+            raise CodeZeroError(first.removeprefix("E: ") or f"{command[0]} fails: {lines[-1:]}")
+        return done.stdout.decode(errors="replace")
+
+
+def _apt_source_files() -> list[Path]:
+    """The files that tell apt where packages are."""
+    command = ["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS"]
+    done = subprocess.run(
+        [*command, "Dir::Etc::sourceparts/d"], capture_output=True, text=True, check=False
+    )
+    found = dict(re.findall(r"^(LIST|PARTS)='(.*)'$", done.stdout, re.MULTILINE))
+    parts = Path(found.get("PARTS", "/etc/apt/sources.list.d"))
+    files = [Path(found.get("LIST", "/etc/apt/sources.list"))]
+    if parts.is_dir():
+        files += sorted(f for f in parts.iterdir() if f.suffix in (".list", ".sources"))
+    return [file for file in files if file.is_file()]
+
+
+def _only_sources(path: Path) -> str:
+    """A file of apt's, with source packages in place of binary ones."""
+    text = path.read_text(errors="replace")
+    if path.suffix == ".sources":
+        return re.sub(r"^Types:.*$", "Types: deb-src", text, flags=re.MULTILINE | re.IGNORECASE)
+    lines = (re.sub(r"^\s*deb(-src)?\s", "deb-src ", line) for line in text.splitlines())
+    return "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def _newest_first(versions: set[str]) -> list[str]:
+    def compare(a: str, b: str) -> int:
+        is_newer = subprocess.run(["dpkg", "--compare-versions", a, "gt", b], check=False)
+        return -1 if is_newer.returncode == 0 else 1
+
+    return sorted(sorted(versions), key=functools.cmp_to_key(compare))
+
+
+class DebianSource:
+    """A source package; each C, C++, Objective-C and Fortran file in it is a unit.
+
+    Args:
+        archive: where it is fetched from.
+        name: of the source package, which often is not that of the packages built from it.
+        version: empty for a package that the archive does not have.
+        sample: take only so many files, chosen by a hash of their paths; None takes all.
+    """
+
+    is_fixed = True
+
+    def __init__(
+        self, archive: SourceArchive, name: str, version: str, sample: int | None = None
+    ) -> None:
+        self.name = name
+        self.version = version
+        self._sample = sample
+        self._archive = archive
+        self._runner = CommandRunner(FETCH_SECONDS)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._tree: SourceTree | None = None
+
+    @property
+    def key(self) -> str:
+        return f"debian:{self.name}={self.version}"
+
+    @property
+    def selection(self) -> str:
+        return "" if self._sample is None else f"sample of {self._sample}"
+
+    def prepare(self) -> None:
+        if not self.version:
+            raise CodeZeroError(f"{self.name}: no such source package")
+        self._folder = tempfile.TemporaryDirectory(prefix="codezero-", ignore_cleanup_errors=True)
+        try:
+            root = self._archive.unpack(
+                self.name, self.version, Path(self._folder.name), self._runner
+            )
+            self._tree = SourceTree(root, self._runner)
+            self._tree.configure()
+        except CommandStopped:
+            raise CodeZeroError(f"{self.name}: stopped") from None
+        except OSError as error:
+            raise CodeZeroError(f"{self.name}: cannot unpack it: {error.strerror}") from None
+
+    def units(self) -> Iterator[Unit]:
+        assert self._tree is not None, "prepare comes first"
+        root = self._tree.root
+        licences = Licences(root / "debian" / "copyright")
+        files = [
+            (str(file.relative_to(root)).encode(errors="replace").decode(), file, front_end)
+            for file, front_end in self._tree.files()
+        ]
+        if self._sample is not None:
+            files = sorted(
+                sorted(files, key=lambda f: _hash(f[0]))[: self._sample], key=itemgetter(0)
+            )
+        for path, file, front_end in files:
+            yield Unit(
+                package=self.name,
+                version=self.version,
+                path=path,
+                language=front_end.language,
+                licence=licences.of(path),
+                load=partial(self._load, file, front_end),
+            )
+
+    def _load(self, file: Path, front_end: FrontEnd, loader: ProgramLoader) -> Program:
+        assert self._tree is not None
+        return compiled(file, self._tree.flags(file, front_end))(loader)
+
+    def close(self) -> None:
+        self._runner.interrupt()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+def _hash(path: str) -> bytes:
+    return hashlib.blake2b(path.encode(), digest_size=8).digest()
+
+
+def debian_sources(
+    archive: SourceArchive, requests: Sequence[str], sample: int | None = None
+) -> list[DebianSource]:
+    """Sources by ``NAME=VERSION``, or by ``NAME`` for the newest version.
+
+    Raises:
+        CodeZeroError: the index of packages cannot be fetched.
+    """
+    unversioned = [request for request in requests if "=" not in request]
+    versions = archive.versions(unversioned) if unversioned else {}
+    sources = []
+    for request in requests:
+        name, _, version = request.partition("=")
+        newest = versions.get(name, [""])[0]
+        sources.append(DebianSource(archive, name, version or newest, sample))
+    return sources
