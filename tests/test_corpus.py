@@ -13,6 +13,7 @@ import sys
 import tarfile
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from codezero.corpus.build import Report, build
 from codezero.corpus.entry import SCHEMA, split_of
 from codezero.corpus.examine import Limits
 from codezero.corpus.select import held_out_functions
+from codezero.corpus.sources.code_contests import CodeContestsSource
 from codezero.corpus.sources.files import FilesSource
 from codezero.corpus.sources.parquet import ParquetSource
 from codezero.corpus.unit import UnitSource
@@ -277,6 +279,90 @@ def test_tables_of_bitcode_are_sources(corpus: Path, tmp_path: Path) -> None:
     report = run(tmp_path / "c.parquet", ParquetSource(table))
     assert report.programs == 12
     assert list(Corpus(tmp_path / "c.parquet").entries()) == list(Corpus(corpus).entries())
+
+
+SOLUTION = """\
+#include <bits/stdc++.h>
+using namespace std;
+int main() {{
+  int n; cin >> n;
+  vector<long long> a(n);
+  for (auto &x : a) cin >> x;
+  sort(a.begin(), a.end(), [](auto x, auto y) {{ return x % {seed} < y % {seed}; }});
+  register long long best = {seed};  // not C++17
+{body}  cout << best << endl;
+}}
+"""
+
+
+def code_contests(folder: Path, train: int, test: int, solutions: int) -> Path:
+    """Files of the published format, of problems with so many solutions in each language."""
+
+    def solution(seed: int) -> str:
+        body = "".join(
+            f"  for (int i = {k}; i < n; i++) best = max(best * {seed + k}, a[i] ^ {seed * k});\n"
+            for k in range(1, 3 + seed % 5)
+        )
+        return SOLUTION.format(seed=seed, body=body)
+
+    fields = [("language", pa.list_(pa.int64())), ("solution", pa.list_(pa.string()))]
+    (folder / "data").mkdir(parents=True)
+    for split, problems in (("train", train), ("valid", 1), ("test", test)):
+        rows = [
+            {
+                "language": [2, 3] * solutions,
+                "solution": [
+                    text
+                    for k in range(solutions)
+                    for text in (solution(7 + 1000 * len(split) + 50 * p + k), "print(1)")
+                ],
+            }
+            for p in range(problems)
+        ]
+        table = {
+            "name": [f"{p}_A/B. {split}" for p in range(problems)],
+            "description": ["text"] * problems,
+            "solutions": pa.array(rows, pa.struct(fields)),
+        }
+        pq.write_table(pa.table(table), folder / "data" / f"{split}-00000-of-00001-abc.parquet")
+    return folder
+
+
+def test_code_contests_is_taken_as_the_paper_takes_it(tmp_path: Path) -> None:
+    folder = code_contests(tmp_path / "cc", train=2, test=102, solutions=12)
+    source = CodeContestsSource(folder)
+    units = list(source.units())
+    by_problem = Counter((unit.path.split("/")[0], unit.split) for unit in units)
+    assert by_problem["0_A_B. train", "train"] == by_problem["1_A_B. train", "train"] == 10
+    assert sum(by_problem.values()) == 20 + 100
+    assert {key: n for key, n in by_problem.items() if n != 10} == {
+        (f"{p}_A_B. test", "validation"): 1 for p in range(100)
+    }
+    again = [unit.path for unit in CodeContestsSource(folder).units()]
+    assert [unit.path for unit in units] == again
+
+
+def test_solutions_compile_with_the_headers_they_take_for_granted(tmp_path: Path) -> None:
+    folder = code_contests(tmp_path / "cc", train=1, test=2, solutions=2)
+    output = tmp_path / "c.parquet"
+    done = codezero("corpus", "build", "--code-contests", folder, "-o", output)
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(output).to_pylist()
+    assert sorted(row["split"] for row in rows) == ["train", "train", "validation", "validation"]
+    again = tmp_path / "again.parquet"
+    run(again, ParquetSource(output))
+    assert pq.read_table(again).column("split").to_pylist() == [row["split"] for row in rows]
+
+
+def test_what_is_not_code_contests_is_said(tmp_path: Path) -> None:
+    output = tmp_path / "c.parquet"
+    done = codezero("corpus", "build", "--code-contests", tmp_path / "none", "-o", output)
+    assert done.returncode == 2 and "no such folder" in done.stderr
+    done = codezero("corpus", "build", "--code-contests", tmp_path, "-o", output)
+    assert done.returncode == 1 and "no train-*.parquet" in done.stderr
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "train-0.parquet")
+    done = codezero("corpus", "build", "--code-contests", tmp_path, "-o", output)
+    assert done.returncode == 1 and "no column name or solutions" in done.stderr
 
 
 def test_a_compiler_that_hangs_or_crashes_costs_its_file(

@@ -22,6 +22,7 @@ from codezero.corpus.corpus import Corpus, write_corpus
 from codezero.corpus.entry import SPLITS, Entry
 from codezero.corpus.examine import Limits
 from codezero.corpus.select import held_out_functions, select_entries
+from codezero.corpus.sources.code_contests import CodeContestsSource
 from codezero.corpus.sources.debian import SourceArchive, debian_sources
 from codezero.corpus.sources.files import FilesSource
 from codezero.corpus.sources.parquet import ParquetSource
@@ -46,6 +47,8 @@ class Build:
     """The corpus."""
     debian: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[=VERSION]...")] = ()
     """Debian source packages; @FILE names a file with one on each line."""
+    code_contests: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """The folder of CodeContests' Parquet files, or "hub" to fetch them."""
     exclude: tuple[Path, ...] = ()
     """Held-out suites: no program that has a function of theirs is taken."""
     sample: int | None = None
@@ -65,6 +68,8 @@ class Build:
         if self.jobs < 0:
             raise CodeZeroError("corpus build: --jobs is not negative")
         sources = [source for path in self.sources for source in self._sources(path, flags)]
+        if self.code_contests is not None:
+            sources.append(self._code_contests())
         packages = list(_packages(self.debian))
         if not sources and not packages:
             raise CodeZeroError("corpus build: give at least one source")
@@ -98,6 +103,14 @@ class Build:
         else:
             _print_report(report, self.out)
         return 1 if report.failed_sources else 0
+
+    def _code_contests(self) -> UnitSource:
+        if self.code_contests == "hub":
+            return CodeContestsSource(None)
+        folder = Path(self.code_contests or "")
+        if not folder.is_dir():
+            raise CodeZeroError(f"{folder}: no such folder")
+        return CodeContestsSource(folder)
 
     def _sources(self, path: Path, flags: Sequence[str]) -> Iterator[UnitSource]:
         if not path.exists():

@@ -13,7 +13,7 @@ from pathlib import Path
 from codezero._native import LLVM_VERSION
 from codezero.corpus.corpus import write_corpus
 from codezero.corpus.examine import Examination, Limits, Rejected
-from codezero.corpus.journal import NO_COMPILER, Journal, Rejection
+from codezero.corpus.journal import FORMAT, NO_COMPILER, Journal, Rejection
 from codezero.corpus.select import select
 from codezero.corpus.unit import Unit, UnitSource
 from codezero.errors import CodeZeroError, ProgramError, ToolchainError
@@ -121,7 +121,11 @@ def build(
     Raises:
         CodeZeroError: the journal or the corpus cannot be written.
     """
-    settings = {"llvm": LLVM_VERSION, **{name: str(v) for name, v in asdict(limits).items()}}
+    settings = {
+        "journal": FORMAT,
+        "llvm": LLVM_VERSION,
+        **{name: str(v) for name, v in asdict(limits).items()},
+    }
     with closing(Journal(journal_path(output), settings)) as journal:
         _examine(sources, journal, limits, jobs, on_unit, on_failed_source)
         keys = [source.key for source in sources]

@@ -40,6 +40,7 @@ class Entry:
     language: str
     licence: str
     """As the source states it; empty where it states none that could be read."""
+    split: str
     instructions: int
     """Before optimisation."""
     instructions_oz: int
@@ -53,20 +54,16 @@ class Entry:
     """Unoptimised, with size attributes: protocol ``clang``'s."""
 
     @property
-    def split(self) -> str:
-        return split_of(self.package)
-
-    @property
     def name(self) -> str:
         return f"{self.package}/{self.path}"
 
     def row(self) -> dict[str, Any]:
         """The values of `SCHEMA`'s columns."""
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "split": self.split}
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 def split_of(package: str) -> str:
-    """The split that all of a package's programs are in.
+    """The split that all of a package's programs are in, unless their source says another.
 
     By a hash of the name alone, so that it stays as the corpus grows, and no package is in two.
     """

@@ -20,12 +20,15 @@ from codezero.corpus.examine import Examination
 from codezero.corpus.unit import Unit
 from codezero.errors import CodeZeroError
 
+FORMAT = "2"
+"""Of the tables below."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS source (key TEXT PRIMARY KEY, selection TEXT NOT NULL, error TEXT);
 CREATE TABLE IF NOT EXISTS unit (
   source TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, path TEXT NOT NULL,
-  language TEXT NOT NULL, licence TEXT NOT NULL, stamp TEXT NOT NULL,
+  language TEXT NOT NULL, licence TEXT NOT NULL, split TEXT NOT NULL, stamp TEXT NOT NULL,
   reason TEXT, detail TEXT,
   instructions INTEGER, instructions_oz INTEGER, structural_hash BLOB, functions BLOB,
   size INTEGER, bitcode BLOB,
@@ -120,7 +123,7 @@ class Journal:
                 pa.compress(outcome.bitcode, "zstd", asbytes=True),
             )
         self._execute(
-            f"INSERT OR REPLACE INTO unit VALUES ({', '.join('?' * 15)})",
+            f"INSERT OR REPLACE INTO unit VALUES ({', '.join('?' * 16)})",
             (
                 source,
                 unit.package,
@@ -128,6 +131,7 @@ class Journal:
                 unit.path,
                 unit.language,
                 unit.licence,
+                unit.split,
                 unit.stamp,
                 *values,
             ),
@@ -159,8 +163,8 @@ class Journal:
         rows = {candidate.row for candidate in candidates}
         order = "SELECT rowid FROM unit WHERE reason IS NULL ORDER BY package, path, source"
         query = (
-            "SELECT package, version, path, language, licence, instructions, instructions_oz, "
-            "structural_hash, functions, size, bitcode FROM unit WHERE rowid = ?"
+            "SELECT package, version, path, language, licence, split, instructions, "
+            "instructions_oz, structural_hash, functions, size, bitcode FROM unit WHERE rowid = ?"
         )
         for (row,) in self._database.execute(order).fetchall():
             if row not in rows:
@@ -169,13 +173,14 @@ class Journal:
                 query, (row,)
             ).fetchone()
             pairs = _functions(functions)
-            package, version, path, language, licence, instructions, instructions_oz = values
+            package, version, path, language, licence, split, instructions, instructions_oz = values
             yield Entry(
                 package=package,
                 version=version,
                 path=path,
                 language=language,
                 licence=licence,
+                split=split,
                 instructions=instructions,
                 instructions_oz=instructions_oz,
                 structural_hash=int.from_bytes(structural_hash, "big"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from codezero.compiler.program import Program
+from codezero.corpus.entry import split_of
 from codezero.programs.load import ProgramLoader
 
 
@@ -25,6 +26,12 @@ class Unit:
     """Raises `ProgramError`, with the compiler's message, or `ToolchainError`."""
     stamp: str = ""
     """Changes when the unit does, where its source does not tell."""
+    published_split: str = ""
+    """Where its source is published in splits; otherwise its package decides."""
+
+    @property
+    def split(self) -> str:
+        return self.published_split or split_of(self.package)
 
     @property
     def name(self) -> str:

@@ -11,17 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codezero.compiler.program import Program
+from codezero.corpus.entry import SPLITS
 from codezero.corpus.unit import Unit
 from codezero.errors import CodeZeroError
 
-_TEXT_COLUMNS = ("package", "version", "path", "language", "licence")
+_TEXT_COLUMNS = ("package", "version", "path", "language", "licence", "split")
 
 
 class ParquetSource:
     """A Parquet file with a binary column ``bitcode``.
 
-    The text columns ``package``, ``version``, ``path``, ``language`` and ``licence`` are taken
-    where it has them.
+    The text columns ``package``, ``version``, ``path``, ``language``, ``licence`` and ``split`` are
+    taken where it has them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,5 +65,10 @@ class ParquetSource:
         text = {column: values.get(column) or "" for column in _TEXT_COLUMNS}
         text["package"] = text["package"] or self._path.stem
         text["path"] = text["path"] or f"{row}.bc"
+        split = text.pop("split")
         program = Program(f"{text['package']}/{text['path']}", values["bitcode"])
-        return Unit(**text, load=lambda loader: program)
+        return Unit(
+            **text,
+            load=lambda loader: program,
+            published_split=split if split in SPLITS else "",
+        )

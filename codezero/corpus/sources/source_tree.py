@@ -18,6 +18,7 @@ from codezero.corpus.sources.compile_flags import (
     read_compile_commands,
     read_make_output,
 )
+from codezero.corpus.sources.dialects import LENIENT_C, LENIENT_CXX
 from codezero.corpus.sources.includes import IncludeScanner, system_include_folders
 from codezero.isolation import CommandRunner
 
@@ -29,27 +30,6 @@ RECORD_SECONDS = 30.0
 BUILD_FOLDER = "codezero-build"
 
 LANGUAGES = ("C", "C++", "Objective-C", "Objective-C++", "Fortran")
-
-LENIENT = (
-    "-w",
-    "-Wno-implicit-function-declaration",
-    "-Wno-implicit-int",
-    "-Wno-int-conversion",
-    "-Wno-incompatible-pointer-types",
-    "-Wno-incompatible-function-pointer-types",
-    "-Wno-return-type",
-    "-Wno-return-mismatch",
-)
-"""Errors to today's clang that were warnings when much C was written."""
-
-LENIENT_CXX = (
-    "-w",
-    "-Wno-c++11-narrowing",
-    "-Wno-register",
-    "-Wno-dynamic-exception-spec",
-    "-Wno-reserved-user-defined-literal",
-    "-Wno-enum-constexpr-conversion",
-)
 
 
 @dataclass(frozen=True)
@@ -187,7 +167,7 @@ class SourceTree:
         environment = {
             "CC": CLANG.require(),
             "CXX": CLANGXX.require(),
-            "CFLAGS": " ".join(LENIENT),
+            "CFLAGS": " ".join(LENIENT_C),
             "CXXFLAGS": " ".join(LENIENT_CXX),
             "FORCE_UNSAFE_CONFIGURE": "1",  # lets some be configured by root
             "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
@@ -224,7 +204,7 @@ class SourceTree:
         if not recorded and (self.root / "config.h").is_file():
             recorded = ("-DHAVE_CONFIG_H",)
         return (
-            *(LENIENT_CXX if front_end.tool is CLANGXX else LENIENT),
+            *(LENIENT_CXX if front_end.tool is CLANGXX else LENIENT_C),
             f"-fmacro-prefix-map={self.root}/=",
             *recorded,
             *(f"-idirafter{folder}" for folder in folders),
