@@ -70,9 +70,9 @@ def test_a_file_gets_the_folders_of_the_headers_it_needs(tmp_path: Path) -> None
 def test_headers_that_nobody_has_are_named(tmp_path: Path) -> None:
     root = write(
         tmp_path,
-        {"a.c": '#include "b.h"\n#include <stdio.h>\n', "b.h": '#include "made.h"\n#include <x.h>'},
+        {"a.c": '#include "b.h"\n#include <stdio.h>\n', "b.h": '#include "made.h"\n#include <x>'},
     )
-    assert IncludeScanner(root, [Path("/usr/include")]).missing(root / "a.c") == {"made.h"}
+    assert IncludeScanner(root, [Path("/usr/include")]).missing(root / "a.c") == {"made.h", "x"}
 
 
 def test_includes_in_a_strange_encoding_do_no_harm(tmp_path: Path) -> None:

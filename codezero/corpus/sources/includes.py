@@ -26,7 +26,6 @@ _INCLUDE = re.compile(
 
 class _Include(NamedTuple):
     name: str
-    is_quoted: bool
     header: Path | None
     """The file of the tree that is meant; None if there is none."""
     folder: Path | None
@@ -58,8 +57,8 @@ class IncludeScanner:
         return tuple(dict.fromkeys(h.folder for h in headers if h.folder is not None))
 
     def missing(self, source: Path) -> set[str]:
-        """What a file includes in quotes, itself or by headers of the tree, and nobody has."""
-        return {i.name for i in self._reached(source) if i.header is None and i.is_quoted}
+        """What a file includes, itself or by headers of the tree, and nobody has."""
+        return {include.name for include in self._reached(source) if include.header is None}
 
     def _reached(self, source: Path) -> Iterator[_Include]:
         """The includes of a file and of the tree's headers that it includes."""
@@ -89,11 +88,11 @@ class IncludeScanner:
             name = os.fsdecode((match[2] if is_quoted else match[1]).strip())
             beside = file.parent / name
             if is_quoted and _is_file(beside):
-                yield _Include(name, is_quoted, beside, None)
+                yield _Include(name, beside, None)
             elif not self._is_in_system(name):
                 header = self._nearest(name, file)
                 folder = header and Path(*header.parts[: -len(PurePath(name).parts)])
-                yield _Include(name, is_quoted, header, folder)
+                yield _Include(name, header, folder)
 
     def _is_in_system(self, name: str) -> bool:
         if name not in self._in_system:
