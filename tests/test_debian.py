@@ -17,7 +17,7 @@ from conftest import is_alive
 
 from codezero.corpus.build import Report, build, journal_path
 from codezero.corpus.examine import Limits
-from codezero.corpus.sources.debian import SourceArchive, debian_sources
+from codezero.corpus.sources.debian import Request, SourceArchive, debian_sources
 from codezero.errors import CodeZeroError
 
 CONTROL = """\
@@ -127,7 +127,11 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(output: Path, *requests: str, sample: int | None = None) -> Report:
     with closing(SourceArchive()) as archive:
-        return build(debian_sources(archive, requests, sample), output, limits=Limits())
+        return build(
+            debian_sources(archive, [Request.parse(r) for r in requests], sample),
+            output,
+            limits=Limits(),
+        )
 
 
 def test_each_file_of_a_package_is_a_unit(archive: Path, tmp_path: Path) -> None:

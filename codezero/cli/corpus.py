@@ -23,7 +23,7 @@ from codezero.corpus.entry import SPLITS, Entry
 from codezero.corpus.examine import Limits
 from codezero.corpus.select import held_out_functions, select_entries
 from codezero.corpus.sources.code_contests import CodeContestsSource
-from codezero.corpus.sources.debian import SourceArchive, debian_sources
+from codezero.corpus.sources.debian import Request, SourceArchive, debian_sources
 from codezero.corpus.sources.files import FilesSource
 from codezero.corpus.sources.parquet import ParquetSource
 from codezero.corpus.unit import UnitSource
@@ -77,7 +77,9 @@ class Build:
         with ExitStack() as stack:
             if packages:
                 archive = stack.enter_context(closing(SourceArchive()))
-                sources += debian_sources(archive, packages, self.sample)
+                sources += debian_sources(
+                    archive, [Request.parse(text) for text in packages], self.sample
+                )
             progress = stack.enter_context(progress_bar())
             bar = progress.add_task("examining", total=None)
 

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from codezero.compiler.frontends import FrontEnd
 from codezero.compiler.program import Program
 from codezero.corpus.sources.licences import Licences
-from codezero.corpus.sources.source_tree import SourceTree
+from codezero.corpus.sources.source_tree import Recipe, SourceTree
 from codezero.corpus.unit import Unit, compiled
 from codezero.errors import CodeZeroError, ToolchainError
 from codezero.isolation import CommandRunner, CommandStopped
@@ -167,16 +168,28 @@ class DebianSource:
         name: of the source package, which often is not that of the packages built from it.
         version: empty for a package that the archive does not have.
         sample: take only so many files, chosen by a hash of their paths; None takes all.
+        only: patterns of `pathlib.PurePath.match` that the paths of files are taken by; none takes
+            all.
+        recipe: see `SourceTree`.
     """
 
     is_fixed = True
 
     def __init__(
-        self, archive: SourceArchive, name: str, version: str, sample: int | None = None
+        self,
+        archive: SourceArchive,
+        name: str,
+        version: str,
+        *,
+        sample: int | None = None,
+        only: Sequence[str] = (),
+        recipe: Recipe | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self._sample = sample
+        self._only = tuple(only)
+        self._recipe = recipe
         self._archive = archive
         self._runner = CommandRunner(FETCH_SECONDS)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -188,7 +201,8 @@ class DebianSource:
 
     @property
     def selection(self) -> str:
-        return "" if self._sample is None else f"sample of {self._sample}"
+        sample = "" if self._sample is None else f"sample of {self._sample}"
+        return " ".join([sample, *self._only]).strip()
 
     def prepare(self) -> None:
         if not self.version:
@@ -198,7 +212,7 @@ class DebianSource:
             root = self._archive.unpack(
                 self.name, self.version, Path(self._folder.name), self._runner
             )
-            self._tree = SourceTree(root, self._runner)
+            self._tree = SourceTree(root, self._runner, self._recipe)
             self._tree.configure()
         except CommandStopped:
             raise CodeZeroError(f"{self.name}: stopped") from None
@@ -212,6 +226,7 @@ class DebianSource:
         files = [
             (str(file.relative_to(root)).encode(errors="replace").decode(), file, front_end)
             for file, front_end in self._tree.files()
+            if not self._only or any(file.relative_to(root).match(glob) for glob in self._only)
         ]
         if self._sample is not None:
             files = sorted(
@@ -242,19 +257,40 @@ def _hash(path: str) -> bytes:
     return hashlib.blake2b(path.encode(), digest_size=8).digest()
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of the archive: a package, in its newest version if none is named."""
+
+    name: str
+    version: str = ""
+    only: tuple[str, ...] = ()
+    recipe: Recipe | None = None
+
+    @classmethod
+    def parse(cls, text: str, only: Sequence[str] = ()) -> Request:
+        """From ``NAME`` or ``NAME=VERSION``."""
+        name, _, version = text.partition("=")
+        return cls(name, version, tuple(only))
+
+
 def debian_sources(
-    archive: SourceArchive, requests: Sequence[str], sample: int | None = None
+    archive: SourceArchive, requests: Sequence[Request], sample: int | None = None
 ) -> list[DebianSource]:
-    """Sources by ``NAME=VERSION``, or by ``NAME`` for the newest version.
+    """The sources that answer some requests.
 
     Raises:
         CodeZeroError: the index of packages cannot be fetched.
     """
-    unversioned = [request for request in requests if "=" not in request]
+    unversioned = [request.name for request in requests if not request.version]
     versions = archive.versions(unversioned) if unversioned else {}
-    sources = []
-    for request in requests:
-        name, _, version = request.partition("=")
-        newest = versions.get(name, [""])[0]
-        sources.append(DebianSource(archive, name, version or newest, sample))
-    return sources
+    return [
+        DebianSource(
+            archive,
+            request.name,
+            request.version or versions.get(request.name, [""])[0],
+            sample=sample,
+            only=request.only,
+            recipe=request.recipe,
+        )
+        for request in requests
+    ]

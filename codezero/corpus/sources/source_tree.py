@@ -100,17 +100,29 @@ BUILD_SYSTEMS = (
 """In the order they are tried: those that record each file's flags by themselves come first."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How to compile the files of a tree whose build system does not tell."""
+
+    commands: tuple[str, ...] = ()
+    """For the shell, in the tree's root, each under `CONFIGURE_SECONDS`."""
+    flags: tuple[str, ...] = ()
+    """For every file; ``ROOT`` stands for the tree's root."""
+
+
 class SourceTree:
     """The files of a tree and the flags to compile each with.
 
     Args:
         root: the tree. It is written to: that is how projects are configured.
         runner: runs the project's own configure step.
+        recipe: how to go about it, for a project whose build does not tell.
     """
 
-    def __init__(self, root: Path, runner: CommandRunner) -> None:
+    def __init__(self, root: Path, runner: CommandRunner, recipe: Recipe | None = None) -> None:
         self.root = root.resolve()
         self._runner = runner
+        self._recipe = recipe
         self._flags: CompileFlags = {}
 
     def configure(self) -> str | None:
@@ -119,6 +131,10 @@ class SourceTree:
         Returns the build system's name, or None if none does with what is installed: files are
         then compiled with flags that are guessed.
         """
+        if self._recipe is not None:
+            for command in self._recipe.commands:
+                self._run(["sh", "-c", command], CONFIGURE_SECONDS)
+            return None
         found = None
         for build_system in BUILD_SYSTEMS:
             if self._succeeds(build_system):
@@ -205,6 +221,8 @@ class SourceTree:
 
     def flags(self, file: Path, front_end: FrontEnd) -> tuple[str, ...]:
         """The flags of the project's build, where it tells; and folders for what is missing."""
+        if self._recipe is not None:
+            return tuple(flag.replace("ROOT", str(self.root)) for flag in self._recipe.flags)
         folders = self._scanner.folders(file)
         recorded = self._flags.get(file.resolve(), ())
         if not front_end.is_clang:
