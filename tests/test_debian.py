@@ -15,10 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import is_alive
 
+from codezero.compiler import Module
 from codezero.corpus.build import Report, build, journal_path
 from codezero.corpus.examine import Limits
 from codezero.corpus.sources.debian import Request, SourceArchive, debian_sources
+from codezero.corpus.suites import builtin_suites
 from codezero.errors import CodeZeroError
+from codezero.programs import find_suite
 
 CONTROL = """\
 Source: {name}
@@ -134,6 +137,11 @@ def run(output: Path, *requests: str, sample: int | None = None) -> Report:
         )
 
 
+def codezero(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "codezero", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def test_each_file_of_a_package_is_a_unit(archive: Path, tmp_path: Path) -> None:
     report = run(tmp_path / "c.parquet", "mixed")
     assert report == Report(5, 7, {"a header is missing": 1, "does not compile": 1}, {})
@@ -161,15 +169,8 @@ def test_packages_that_cannot_be_had_do_not_stop_the_rest(archive: Path, tmp_pat
     for file in (archive / "pool").glob("mixed*.tar.*"):
         file.unlink()
     output = tmp_path / "c.parquet"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "codezero", "corpus", "build", "-o", output),
-            *("--debian", "nosuchpackage", "many=3.0", "mixed", "many"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    packages = ["--debian", "nosuchpackage", "many=3.0", "mixed", "many"]
+    done = codezero("corpus", "build", "-o", output, *packages)
     errors = done.stderr.splitlines()
     assert done.returncode == 1 and len(errors) == 3, done.stderr
     assert errors[0] == "codezero: nosuchpackage: no such source package"
@@ -211,16 +212,12 @@ def test_a_list_names_packages_and_versions(archive: Path, tmp_path: Path) -> No
     listed = tmp_path / "packages.txt"
     listed.write_text("# two\nmany 1.0  # not the newest\n\nmixed\n")
     output = tmp_path / "c.parquet"
-    command = ["corpus", "build", "--debian", f"@{listed}", "-o", output]
-    done = subprocess.run(
-        [sys.executable, "-m", "codezero", *command], capture_output=True, check=False
-    )
+    done = codezero("corpus", "build", "--debian", f"@{listed}", "-o", output)
     assert done.returncode == 0
     rows = pq.read_table(output).to_pylist()
     assert {(row["package"], row["version"]) for row in rows} == {("many", "1.0"), ("mixed", "1.0")}
-    missing = [sys.executable, "-m", "codezero", "corpus", "build", "--debian", "@nothing", "-o"]
-    done = subprocess.run([*missing, output], capture_output=True, check=False)
-    assert done.returncode == 2 and b"nothing: No such file" in done.stderr
+    done = codezero("corpus", "build", "--debian", "@nothing", "-o", output)
+    assert done.returncode == 2 and "nothing: No such file" in done.stderr
 
 
 def test_without_an_archive_the_command_says_so(
@@ -253,6 +250,42 @@ def test_ctrl_c_ends_a_configure_step_under_way(archive: Path, tmp_path: Path) -
     while is_alive(int(pid_file.read_text())):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_suite_is_a_folder_of_programs(archive: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "suites" / "mine"
+    command = ["suite", "build", "--debian", "many", "mixed", "--only", "[0-3].c", "src/m*.c"]
+    done = codezero(*command, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    names = [f"many-{k}.c.bc" for k in range(4)] + ["mixed-src-main.c.bc"]
+    assert sorted(path.name for path in folder.glob("*.bc")) == names, done.stdout
+    assert [path.name for (path,) in find_suite(folder).programs] == names
+    module = Module.parse((folder / names[-1]).read_bytes())
+    assert module.instruction_count() > 50
+    done = codezero("suite", "build", "--debian", "many", "--only", "1.c", "-o", folder)
+    assert done.returncode == 0
+    assert [path.name for path in folder.glob("*.bc")] == ["many-1.c.bc"], "none of another suite"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["build"], "give the NAME of a suite"),
+        (["build", "nosuch"], "choose from: blas, openblas, linux"),
+        (["build", "blas", "--debian", "zlib"], "blas has no package zlib"),
+        (["build", "blas", "--only", "x"], "--only goes with --debian"),
+        (["build", "blas", "--sample", "0"], "--sample at least 1"),
+    ],
+)
+def test_bad_suites_are_refused(arguments: list[str], error: str, tmp_path: Path) -> None:
+    done = codezero("suite", *arguments, "-o", tmp_path / "s")
+    assert done.returncode == 2 and error in done.stderr and not (tmp_path / "s").exists()
+
+
+def test_the_built_in_suites_are_listed() -> None:
+    done = codezero("suite", "list")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == list(builtin_suites())
 
 
 def test_the_systems_own_settings_stay_as_they_are(archive: Path, tmp_path: Path) -> None:

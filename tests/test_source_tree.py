@@ -14,7 +14,7 @@ from codezero.corpus.sources import source_tree
 from codezero.corpus.sources.compile_flags import read_compile_commands, read_make_output
 from codezero.corpus.sources.includes import IncludeScanner
 from codezero.corpus.sources.licences import Licences
-from codezero.corpus.sources.source_tree import SourceTree
+from codezero.corpus.sources.source_tree import Recipe, SourceTree
 from codezero.errors import ProgramError
 from codezero.isolation import CommandRunner
 from codezero.programs import ProgramLoader
@@ -211,6 +211,21 @@ def test_a_configure_step_that_hangs_is_killed_with_all_it_started(
         time.sleep(0.05)
     else:
         pytest.fail("what the configure script started still runs")
+
+
+def test_a_recipe_stands_in_for_a_build_that_does_not_tell(tmp_path: Path) -> None:
+    makefile = "all:\n\t$(CC) $(MORE) -c a.c\nconfig.h:\n"
+    write(tmp_path, {"a.c": NEEDS_CONFIG, "Makefile": makefile, "configure": "exit 1\n"})
+    recipe = Recipe(("mkdir made", "echo '#define VALUE X' > made/config.h"), ("MORE=-DX=9",))
+    tree = SourceTree(tmp_path, CommandRunner(60), recipe)
+    tree.configure()
+    assert compiles(tree, "a.c")
+    tree = SourceTree(tmp_path, CommandRunner(60), Recipe(flags=("-IROOT/made", "-DX=9")))
+    tree.configure()
+    assert compiles(tree, "a.c")
+    tree = SourceTree(tmp_path, CommandRunner(60), Recipe(flags=("-DX=9",)))
+    tree.configure()
+    assert not compiles(tree, "a.c"), "with a recipe's flags nothing is guessed"
 
 
 def test_links_and_hidden_folders_are_no_files_of_the_tree(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "optimize": "Make programs smaller than clang -Oz makes them",
     "evaluate": "Compare ways to choose passes over suites of programs",
     "corpus": "Build collections of programs to train on, and look into them",
+    "suite": "Make held-out suites of Debian source packages",
     "fuzz": "Run random pass sequences and reduce what goes wrong",
     "doctor": "Say what is installed, what is missing and how to install it",
 }

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from codezero.cli.output import print_table, progress_bar
+from codezero.cli.building import build_visibly, print_report
+from codezero.cli.output import print_table
 from codezero.compiler.program import Program
-from codezero.corpus.build import Report, build
 from codezero.corpus.corpus import Corpus, write_corpus
 from codezero.corpus.entry import SPLITS, Entry
 from codezero.corpus.examine import Limits
@@ -67,6 +67,8 @@ class Build:
         """Exits 1 if a source could not be read."""
         if self.jobs < 0:
             raise CodeZeroError("corpus build: --jobs is not negative")
+        if self.sample is not None and self.sample < 1:
+            raise CodeZeroError("corpus build: --sample is at least 1")
         sources = [source for path in self.sources for source in self._sources(path, flags)]
         if self.code_contests is not None:
             sources.append(self._code_contests())
@@ -77,33 +79,16 @@ class Build:
         with ExitStack() as stack:
             if packages:
                 archive = stack.enter_context(closing(SourceArchive()))
-                sources += debian_sources(
-                    archive, [Request.parse(text) for text in packages], self.sample
-                )
-            progress = stack.enter_context(progress_bar())
-            bar = progress.add_task("examining", total=None)
-
-            def failed(source: UnitSource, error: str) -> None:
-                progress.console.print(
-                    f"codezero: {error}", markup=False, highlight=False, soft_wrap=True
-                )
-
-            report = build(
-                sources,
-                self.out,
-                limits=self.limits,
-                held_out=held_out,
-                jobs=self.jobs,
-                on_unit=lambda source, unit, outcome: progress.update(
-                    bar, advance=1, description=unit.package
-                ),
-                on_failed_source=failed,
+                requests = [Request.parse(text) for text in packages]
+                sources += debian_sources(archive, requests, self.sample)
+            report = build_visibly(
+                sources, self.out, limits=self.limits, held_out=held_out, jobs=self.jobs
             )
         if self.json:
             json.dump(dataclasses.asdict(report), sys.stdout, indent=2)
             print()
         else:
-            _print_report(report, self.out)
+            print_report(report, self.out)
         return 1 if report.failed_sources else 0
 
     def _code_contests(self) -> UnitSource:
@@ -308,10 +293,3 @@ def _packages(requests: Sequence[str]) -> Iterator[str]:
         for line in lines:
             if words := line.partition("#")[0].split():
                 yield "=".join(words)
-
-
-def _print_report(report: Report, output: Path) -> None:
-    print(f"{output}: {report.programs:,} programs of {report.units:,} units\n")
-    rows = [[reason, f"{count:,}"] for reason, count in report.rejected.items()]
-    if rows:
-        print_table(["left out", "units"], rows, numeric_from=1)

@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -168,8 +169,8 @@ class DebianSource:
         name: of the source package, which often is not that of the packages built from it.
         version: empty for a package that the archive does not have.
         sample: take only so many files, chosen by a hash of their paths; None takes all.
-        only: patterns of `pathlib.PurePath.match` that the paths of files are taken by; none takes
-            all.
+        only: patterns of `fnmatch` for the paths of the files to take, in which ``*`` also matches
+            slashes; none takes all.
         recipe: see `SourceTree`.
     """
 
@@ -197,7 +198,8 @@ class DebianSource:
 
     @property
     def key(self) -> str:
-        return f"debian:{self.name}={self.version}"
+        recipe = f":{_hash(repr(self._recipe)).hex()}" if self._recipe else ""
+        return f"debian:{self.name}={self.version}{recipe}"
 
     @property
     def selection(self) -> str:
@@ -226,7 +228,8 @@ class DebianSource:
         files = [
             (str(file.relative_to(root)).encode(errors="replace").decode(), file, front_end)
             for file, front_end in self._tree.files()
-            if not self._only or any(file.relative_to(root).match(glob) for glob in self._only)
+            if not self._only
+            or any(fnmatchcase(str(file.relative_to(root)), glob) for glob in self._only)
         ]
         if self._sample is not None:
             files = sorted(

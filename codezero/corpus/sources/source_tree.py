@@ -106,8 +106,10 @@ class Recipe:
 
     commands: tuple[str, ...] = ()
     """For the shell, in the tree's root, each under `CONFIGURE_SECONDS`."""
+    make: tuple[str, ...] = ()
+    """Arguments by which make tells what it would do."""
     flags: tuple[str, ...] = ()
-    """For every file; ``ROOT`` stands for the tree's root."""
+    """For every file, instead of what else is known; ``ROOT`` stands for the tree's root."""
 
 
 class SourceTree:
@@ -134,6 +136,8 @@ class SourceTree:
         if self._recipe is not None:
             for command in self._recipe.commands:
                 self._run(["sh", "-c", command], CONFIGURE_SECONDS)
+            if not self._recipe.flags:
+                self._flags = self._recorded_flags(self._recipe.make)
             return None
         found = None
         for build_system in BUILD_SYSTEMS:
@@ -148,8 +152,8 @@ class SourceTree:
             self._make_headers()
         return found
 
-    def _recorded_flags(self) -> CompileFlags:
-        flags = self._ask_make()
+    def _recorded_flags(self, make_arguments: tuple[str, ...] = ()) -> CompileFlags:
+        flags = self._ask_make(make_arguments)
         # CMake and Meson write one into their build folder, wherever that is; one in the root
         # was shipped, or put there for us to find.
         for path in sorted(self.root.rglob("compile_commands.json"), reverse=True):
@@ -164,10 +168,10 @@ class SourceTree:
             for command in build_system.commands(self.root)
         )
 
-    def _ask_make(self) -> CompileFlags:
+    def _ask_make(self, arguments: tuple[str, ...]) -> CompileFlags:
         if _nearest_makefile(self.root, self.root) is None:
             return {}
-        output = self._run(["make", "-n", "-k", "-w"], RECORD_SECONDS, any_code=True)
+        output = self._run(["make", "-n", "-k", "-w", *arguments], RECORD_SECONDS, any_code=True)
         return read_make_output(output or "", self.root)
 
     def _make_headers(self) -> None:
@@ -221,7 +225,7 @@ class SourceTree:
 
     def flags(self, file: Path, front_end: FrontEnd) -> tuple[str, ...]:
         """The flags of the project's build, where it tells; and folders for what is missing."""
-        if self._recipe is not None:
+        if self._recipe is not None and self._recipe.flags:
             return tuple(flag.replace("ROOT", str(self.root)) for flag in self._recipe.flags)
         folders = self._scanner.folders(file)
         recorded = self._flags.get(file.resolve(), ())

@@ -1,0 +1,48 @@
+"""Building a corpus or a suite at a terminal: progress, what goes wrong, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from codezero.cli.output import print_table, progress_bar
+from codezero.corpus.build import Report, build
+from codezero.corpus.examine import Limits
+from codezero.corpus.unit import UnitSource
+
+
+def build_visibly(
+    sources: Sequence[UnitSource],
+    output: Path,
+    *,
+    limits: Limits,
+    held_out: frozenset[int] = frozenset(),
+    jobs: int = 0,
+) -> Report:
+    """`codezero.corpus.build.build` with a progress bar; sources that fail are said as they do."""
+    with progress_bar() as progress:
+        bar = progress.add_task("examining", total=None)
+
+        def failed(source: UnitSource, error: str) -> None:
+            progress.console.print(
+                f"codezero: {error}", markup=False, highlight=False, soft_wrap=True
+            )
+
+        return build(
+            sources,
+            output,
+            limits=limits,
+            held_out=held_out,
+            jobs=jobs,
+            on_unit=lambda source, unit, outcome: progress.update(
+                bar, advance=1, description=unit.package
+            ),
+            on_failed_source=failed,
+        )
+
+
+def print_report(report: Report, output: Path) -> None:
+    print(f"{output}: {report.programs:,} programs of {report.units:,} units\n")
+    rows = [[reason, f"{count:,}"] for reason, count in report.rejected.items()]
+    if rows:
+        print_table(["left out", "units"], rows, numeric_from=1)
