@@ -259,7 +259,7 @@ def test_a_suite_is_a_folder_of_programs(archive: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     names = [f"many-{k}.c.bc" for k in range(4)] + ["mixed-src-main.c.bc"]
     assert sorted(path.name for path in folder.glob("*.bc")) == names, done.stdout
-    assert [path.name for (path,) in find_suite(folder).programs] == names
+    assert [program.name for program in find_suite(folder).programs] == names
     module = Module.parse((folder / names[-1]).read_bytes())
     assert module.instruction_count() > 50
     done = codezero("suite", "build", "--debian", "many", "--only", "1.c", "-o", folder)

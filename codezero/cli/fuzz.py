@@ -112,9 +112,10 @@ def _load(paths: Sequence[Path], flags: Sequence[str]) -> list[tuple[Path, Progr
     loaded = []
     with ProgramLoader() as loader:
         for path in paths:
-            for files in find_suite(path).programs:
-                all_flags = (*flags, *compile_flags(files[0]))
-                loaded.append((files[0], loader.load(files, all_flags)[0]))
+            for program in find_suite(path).programs:
+                first = program.files[0]
+                all_flags = (*flags, *compile_flags(first))
+                loaded.append((first, loader.load(program.files, all_flags)[0]))
     return loaded
 
 

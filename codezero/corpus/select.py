@@ -98,8 +98,8 @@ def held_out_functions(suites: Sequence[Path]) -> frozenset[int]:
     hashes: set[int] = set()
     with ProgramLoader() as loader, closing(Worker(DISTINCTIVE_READER)) as reader:
         for suite in suites:
-            for files in find_suite(suite).programs:
-                program, _ = loader.load(files)
+            for suite_program in find_suite(suite).programs:
+                program, _ = loader.load(suite_program.files)
                 functions = reader.call("read", program, timeout=LOAD_SECONDS)
                 hashes.update(structural_hash for structural_hash, _ in functions)
     return frozenset(hashes)

@@ -12,7 +12,7 @@ from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.parallel import run_all
 from codezero.programs.load import LoadFailure, load_all
-from codezero.programs.suites import Suite, program_name
+from codezero.programs.suites import Suite
 from codezero.search.policy import Policy
 
 
@@ -101,17 +101,16 @@ def evaluate(
     """
     for policy in policies:
         policy.check(settings)
-    places = [(suite.name, files) for suite in suites for files in suite.programs]
-    loaded = load_all([files for _, files in places], flags, jobs)
+    places = [(suite.name, program) for suite in suites for program in suite.programs]
+    loaded = load_all([program.files for _, program in places], flags, jobs)
     tasks: list[Task] = []
     failures: list[Failure] = []
-    for (suite_name, files), each in zip(places, loaded, strict=True):
-        name = program_name(files)
+    for (suite_name, program), each in zip(places, loaded, strict=True):
         for policy in policies:
             if isinstance(each, LoadFailure):
-                failures.append(Failure(suite_name, name, policy.name, each.reason))
+                failures.append(Failure(suite_name, program.name, policy.name, each.reason))
             else:
-                tasks.append(Task(suite_name, name, each[0], policy))
+                tasks.append(Task(suite_name, program.name, each[0], policy))
 
     def work(optimizer: Optimizer, task: Task) -> ProgramResult | Failure:
         try:

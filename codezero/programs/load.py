@@ -18,7 +18,6 @@ from codezero.compiler.program import Program
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner, Worker, WorkerFailure
 from codezero.parallel import run_all
-from codezero.programs.suites import program_name
 
 COMPILE_SECONDS = 600.0
 """Default time limit of one compiler run."""
@@ -52,7 +51,7 @@ class ProgramLoader:
         first = sources[0]
         if len(sources) == 1 and first.front_end and first.front_end.marks_size:
             return first.program, first
-        name = program_name(tuple(files)) if len(files) > 1 else first.program.name
+        name = files[0].parent.name if len(files) > 1 else first.program.name
         parts = [(s.program.name, s.program.bitcode, _lacks_size_attributes(s)) for s in sources]
         bitcode = self._call(name, "link", parts)
         return Program(name, bitcode, first.program.options), first

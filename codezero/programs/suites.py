@@ -18,14 +18,17 @@ _SUFFIXES = frozenset((*IR_SUFFIXES, *SOURCE_SUFFIXES))
 
 
 @dataclass(frozen=True)
+class SuiteProgram:
+    name: str
+    """Of its file, or of the suite's subfolder that has its files."""
+    files: tuple[Path, ...]
+    """Several are linked into one program."""
+
+
+@dataclass(frozen=True)
 class Suite:
     name: str
-    programs: tuple[tuple[Path, ...], ...]
-    """The files of each program; several are linked into one."""
-
-
-def program_name(files: tuple[Path, ...]) -> str:
-    return files[0].name if len(files) == 1 else files[0].parent.name
+    programs: tuple[SuiteProgram, ...]
 
 
 def find_suite(path: Path) -> Suite:
@@ -37,7 +40,7 @@ def find_suite(path: Path) -> Suite:
     if not path.exists():
         raise ProgramError(f"{path}: no such file or folder")
     if path.is_file():
-        return Suite(path.name, ((path,),))
+        return Suite(path.name, (SuiteProgram(path.name, (path,)),))
     suite = _suite(path)
     if suite is None:
         raise ProgramError(f"{path}: no program in this folder (looked for {_looked_for()})")
@@ -55,14 +58,14 @@ def find_suites(paths: Sequence[Path]) -> list[Suite]:
 
 
 def _suite(folder: Path) -> Suite | None:
-    programs: list[tuple[Path, ...]] = []
+    programs: list[SuiteProgram] = []
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
             files = tuple(sorted(f for f in entry.rglob("*") if _is_program_file(f)))
             if files:
-                programs.append(files)
+                programs.append(SuiteProgram(entry.name, files))
         elif _is_program_file(entry):
-            programs.append((entry,))
+            programs.append(SuiteProgram(entry.name, (entry,)))
     return Suite(folder.resolve().name, tuple(programs)) if programs else None
 
 
