@@ -184,9 +184,7 @@ def test_an_unsound_space_is_warned_of(tmp_path: Path) -> None:
 def test_evaluate_prints_programs_and_suites(tmp_path: Path) -> None:
     suite = tmp_path / "suite"
     (suite / "linked" / "src").mkdir(parents=True)
-    (suite / "linked" / "src" / "a.c").write_text(
-        "int b(void);\nint main(void) { return b(); }\n"
-    )
+    (suite / "linked" / "src" / "a.c").write_text("int b(void);\nint main(void) { return b(); }\n")
     (suite / "linked" / "src" / "b.c").write_text("int b(void) { return 3; }\n")
     shutil.copy(SOURCE, suite)
     arguments = ("evaluate", suite, "--policy", "random", "greedy:60", "--objective")

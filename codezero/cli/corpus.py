@@ -16,11 +16,12 @@ import numpy as np
 import tyro
 
 from codezero.cli.building import build_visibly, print_report
-from codezero.cli.output import print_table
+from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus, write_corpus
 from codezero.corpus.entry import SPLITS, Entry
 from codezero.corpus.examine import Limits
+from codezero.corpus.package_list import read_package_list
 from codezero.corpus.select import held_out_functions, select_entries
 from codezero.corpus.sources.code_contests import CodeContestsSource
 from codezero.corpus.sources.debian import Request, SourceArchive, debian_sources
@@ -46,7 +47,7 @@ class Build:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE.parquet")]
     """The corpus."""
     debian: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[=VERSION]...")] = ()
-    """Debian source packages; @FILE names a file with one on each line."""
+    """Debian source packages; @FILE is a list of them, one on each line."""
     code_contests: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """The folder of CodeContests' Parquet files, or "hub" to fetch them."""
     exclude: tuple[Path, ...] = ()
@@ -243,6 +244,81 @@ class Extract:
         return 0
 
 
+@dataclass
+class Survey:
+    """Measure programs: how much random search takes from them, and how they react to passes.
+
+    Of each CORPUS so many programs are taken, chosen by a hash of their names.
+    """
+
+    corpora: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="CORPUS...")]]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE.parquet")]
+    """The measurements; "codezero corpus plot" draws them."""
+    programs: int = 500
+    """Of each corpus, at most."""
+    trials: int = 200
+    """Random sequences that the best is taken of."""
+    seed: int = 0
+    """Of the random sequences."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
+    """Programs at a time; 0 is one a core."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        """Exits 1 if LLVM failed on a program."""
+        from codezero.corpus.survey import sample, survey, write_survey
+
+        if not self.corpora:
+            raise CodeZeroError("corpus survey: give at least one corpus")
+        if self.programs < 1 or self.trials < 1 or self.seed < 0 or self.jobs < 0:
+            raise CodeZeroError(
+                "corpus survey: --programs and --trials are at least 1, --seed and --jobs 0"
+            )
+        tasks = [task for path in self.corpora for task in sample(path, self.programs)]
+        with progress_bar() as progress:
+            bar = progress.add_task("measuring", total=len(tasks))
+            rows = survey(
+                tasks,
+                trials=self.trials,
+                seed=self.seed,
+                jobs=self.jobs,
+                on_done=lambda task, result: progress.advance(bar),
+            )
+        write_survey(self.out, rows)
+        print(f"{self.out}: {len(rows):,} of {len(tasks):,} programs")
+        return 0 if len(rows) == len(tasks) else 1
+
+
+@dataclass
+class Plot:
+    """Draw figures of corpora and of a survey of them, as PNG files.
+
+    Needs matplotlib and scikit-learn: pip install 'codezero[plots]'.
+    """
+
+    corpora: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="CORPUS...")]]
+    """Whose lengths to draw."""
+    survey: Path
+    """What "codezero corpus survey" wrote."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")]
+    """An existing folder, for lengths.png, headroom.png and map.png."""
+    domains: Annotated[Path | None, tyro.conf.arg(metavar="LIST")] = None
+    """A list of Debian packages that names their domains."""
+    contrast: tuple[str, ...] = ()
+    """Surveyed corpora to draw as crosses: what programs should not be like."""
+
+    def run(self, flags: Sequence[str]) -> int:
+        from codezero.corpus import figures
+        from codezero.corpus.survey import read_survey
+
+        table = read_survey(self.survey)
+        packages = read_package_list(self.domains) if self.domains else []
+        domains = {package.name: package.domain for package in packages}
+        figures.draw_lengths([Corpus(path) for path in self.corpora], self.out / "lengths.png")
+        figures.draw_headroom(table, domains, self.out / "headroom.png")
+        figures.draw_map(table, self.contrast, self.out / "map.png")
+        return 0
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "build": Build,
     "info": Info,
@@ -250,6 +326,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "split": Split,
     "merge": Merge,
     "extract": Extract,
+    "survey": Survey,
+    "plot": Plot,
 }
 
 
@@ -277,19 +355,9 @@ def _find(corpus: Corpus, name: str) -> int:
 
 
 def _packages(requests: Sequence[str]) -> Iterator[str]:
-    """Debian packages from the command line and from the files that it names.
-
-    In a file each line is a package and, after a space or "=", a version; "#" begins a comment.
-    """
+    """Debian packages from the command line and from the lists that it names."""
     for request in requests:
-        if not request.startswith("@"):
+        if request.startswith("@"):
+            yield from (p.request for p in read_package_list(Path(request[1:])))
+        else:
             yield request
-            continue
-        try:
-            lines = Path(request[1:]).read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise CodeZeroError(f"{request[1:]}: {reason}") from None
-        for line in lines:
-            if words := line.partition("#")[0].split():
-                yield "=".join(words)

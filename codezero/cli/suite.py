@@ -19,9 +19,6 @@ from codezero.corpus.sources.debian import Request, SourceArchive, debian_source
 from codezero.corpus.suites import builtin_suite, builtin_suites, write_suite
 from codezero.errors import CodeZeroError
 
-CORPUS_FILE = "suite.parquet"
-"""In a suite's folder: the same programs with all that is known of them."""
-
 
 @dataclass
 class Build:
@@ -58,7 +55,8 @@ class Build:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CodeZeroError(f"{self.out}: {error.strerror}") from None
-        output = self.out / CORPUS_FILE
+        # The same programs with all that is known of them.
+        output = self.out / f"{self.out.resolve().name}.parquet"
         with closing(SourceArchive()) as archive:
             sources = debian_sources(archive, requests, sample)
             report = build_visibly(sources, output, limits=self.limits, jobs=self.jobs)

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from codezero._native import LLVM_VERSION
@@ -42,6 +42,8 @@ class Report:
     """Units left out, by reason."""
     failed_sources: dict[str, str]
     """Sources that could not be read to their end, and why."""
+    by_package: dict[str, dict[str, int]] = field(default_factory=dict, compare=False)
+    """Units and programs of each package."""
 
 
 class UnitWorker:
@@ -132,11 +134,14 @@ def build(
         selection = select(journal.candidates(keys), held_out)
         programs = write_corpus(output, journal.entries(selection.kept))
         rejected: Counter[str] = journal.rejections(keys) + selection.rejected
+        kept = journal.packages(candidate.row for candidate in selection.kept)
+        units = journal.unit_counts(keys)
         return Report(
             programs,
             programs + rejected.total(),
             dict(rejected.most_common()),
             journal.errors(keys),
+            {p: {"units": units[p], "programs": kept[p]} for p in sorted(units)},
         )
 
 

@@ -197,6 +197,19 @@ class Journal:
         )
         return Counter(dict(self._database.execute(query, sources)))
 
+    def unit_counts(self, sources: list[str]) -> Counter[str]:
+        """How many units some sources have, by package."""
+        query = (
+            f"SELECT package, count(*) FROM unit WHERE source IN ({_marks(sources)}) "
+            "GROUP BY package"
+        )
+        return Counter(dict(self._database.execute(query, sources)))
+
+    def packages(self, rows: Iterable[int]) -> Counter[str]:
+        """How many of some units are of each package."""
+        package = dict(self._database.execute("SELECT rowid, package FROM unit"))
+        return Counter(package[row] for row in rows)
+
     def errors(self, sources: list[str]) -> dict[str, str]:
         """The sources that could not be read to their end, and why."""
         query = (

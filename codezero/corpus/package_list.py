@@ -1,0 +1,49 @@
+"""Lists of Debian source packages, as text that people edit.
+
+A line is a package and, after a space or ``=``, its version. A line of its own that begins with
+``#`` names the domain of the packages after it; elsewhere ``#`` begins a comment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from codezero.errors import CodeZeroError
+
+
+@dataclass(frozen=True)
+class ListedPackage:
+    name: str
+    version: str
+    """Empty for the newest."""
+    domain: str
+
+    @property
+    def request(self) -> str:
+        """As ``--debian`` takes it."""
+        return f"{self.name}={self.version}" if self.version else self.name
+
+
+def read_package_list(path: Path) -> list[ListedPackage]:
+    """The packages of a list, in its order.
+
+    Raises:
+        CodeZeroError: the file cannot be read, or a line is not as above.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CodeZeroError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    packages: list[ListedPackage] = []
+    domain = ""
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            domain = line.lstrip("# ").strip()
+            continue
+        words = line.partition("#")[0].replace("=", " ", 1).split()
+        if len(words) > 2:
+            raise CodeZeroError(f"{path}:{number}: expected a package and a version")
+        if words:
+            packages.append(ListedPackage(words[0], "".join(words[1:]), domain))
+    return packages
