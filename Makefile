@@ -6,7 +6,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/*)
 SMOKE := build/smoke
 
-.PHONY: demo test check-long wheel smoke bench fuzz lint format clean
+.PHONY: demo test check-long wheel smoke bench fuzz reference-corpus lint format clean
 
 demo: .venv/installed
 	$(BIN)/codezero doctor
@@ -33,6 +33,10 @@ bench: .venv/installed
 FUZZ ?= examples
 fuzz: .venv/installed
 	$(BIN)/codezero fuzz $(FUZZ) --execute
+
+# Hours; see docs/corpus.md.
+reference-corpus: .venv/installed
+	scripts/build-reference-corpus.sh
 
 # Longer than a test may take: the space is called sound when this passes.
 check-long: test fuzz

@@ -451,7 +451,7 @@ def test_one_more_source_is_all_that_is_examined(corpus: Path, tmp_path: Path) -
             [FilesSource(path) for path in sources],
             output,
             limits=Limits(),
-            on_unit=lambda source, unit, outcome: seen.append(unit.name),
+            on_unit=lambda unit: seen.append(unit.name),
         )
     assert seen == ["second/g.c"]
     assert report.programs == 2
@@ -468,7 +468,7 @@ def test_a_folder_that_changed_is_examined_where_it_did(tmp_path: Path) -> None:
         [FilesSource(folder)],
         output,
         limits=Limits(),
-        on_unit=lambda source, unit, outcome: seen.append(unit.path),
+        on_unit=lambda unit: seen.append(unit.path),
     )
     assert seen == ["b.c"]
     assert [program.name for program in Corpus(output)] == ["p/b.c", "p/c.c"]

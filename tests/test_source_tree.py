@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from codezero.compiler.frontends import front_end_of
-from codezero.corpus.sources import source_tree
-from codezero.corpus.sources.compile_flags import read_compile_commands, read_make_output
-from codezero.corpus.sources.includes import IncludeScanner
-from codezero.corpus.sources.licences import Licences
-from codezero.corpus.sources.source_tree import Recipe, SourceTree
+from codezero.corpus.projects import source_tree
+from codezero.corpus.projects.compile_flags import read_compile_commands, read_make_output
+from codezero.corpus.projects.includes import IncludeScanner
+from codezero.corpus.projects.licences import Licences
+from codezero.corpus.projects.source_tree import Recipe, SourceTree
 from codezero.errors import ProgramError
 from codezero.isolation import CommandRunner
 from codezero.programs import ProgramLoader

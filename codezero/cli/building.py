@@ -8,7 +8,7 @@ from pathlib import Path
 from codezero.cli.output import print_table, progress_bar
 from codezero.corpus.build import Report, build
 from codezero.corpus.examine import Limits
-from codezero.corpus.unit import UnitSource
+from codezero.corpus.unit import Unit, UnitSource
 
 
 def build_visibly(
@@ -21,12 +21,20 @@ def build_visibly(
 ) -> Report:
     """`codezero.corpus.build.build` with a progress bar; sources that fail are said as they do."""
     with progress_bar() as progress:
-        bar = progress.add_task("examining", total=None)
+        bar = progress.add_task("sources", total=len(sources))
+        units = 0
 
-        def failed(source: UnitSource, error: str) -> None:
-            progress.console.print(
-                f"codezero: {error}", markup=False, highlight=False, soft_wrap=True
-            )
+        def unit_done(unit: Unit) -> None:
+            nonlocal units
+            units += 1
+            progress.update(bar, description=f"{units:,} units, {unit.package}")
+
+        def source_done(source: UnitSource, error: str | None) -> None:
+            progress.advance(bar)
+            if error is not None:
+                progress.console.print(
+                    f"codezero: {error}", markup=False, highlight=False, soft_wrap=True
+                )
 
         return build(
             sources,
@@ -34,10 +42,8 @@ def build_visibly(
             limits=limits,
             held_out=held_out,
             jobs=jobs,
-            on_unit=lambda source, unit, outcome: progress.update(
-                bar, advance=1, description=unit.package
-            ),
-            on_failed_source=failed,
+            on_unit=unit_done,
+            on_source=source_done,
         )
 
 

@@ -108,8 +108,8 @@ def build(
     limits: Limits,
     held_out: frozenset[int] = frozenset(),
     jobs: int = 0,
-    on_unit: Callable[[UnitSource, Unit, Examination | Rejection], None] = lambda *_: None,
-    on_failed_source: Callable[[UnitSource, str], None] = lambda *_: None,
+    on_unit: Callable[[Unit], None] = lambda unit: None,
+    on_source: Callable[[UnitSource, str | None], None] = lambda source, error: None,
 ) -> Report:
     """Build a corpus.
 
@@ -118,18 +118,20 @@ def build(
     Args:
         held_out: structural hashes of functions that no program may have.
         on_unit: called in this thread as each unit is done.
-        on_failed_source: called in this thread for a source that cannot be read; the others go on.
+        on_source: called in this thread as each source is done, with the reason if it could not be
+            read to its end; the others go on.
 
     Raises:
         CodeZeroError: the journal or the corpus cannot be written.
     """
+    sources = list({source.key: source for source in sources}.values())
     settings = {
         "journal": FORMAT,
         "llvm": LLVM_VERSION,
         **{name: str(v) for name, v in asdict(limits).items()},
     }
     with closing(Journal(journal_path(output), settings)) as journal:
-        _examine(sources, journal, limits, jobs, on_unit, on_failed_source)
+        _examine(sources, journal, limits, jobs, on_unit, on_source)
         keys = [source.key for source in sources]
         selection = select(journal.candidates(keys), held_out)
         programs = write_corpus(output, journal.entries(selection.kept))
@@ -149,28 +151,39 @@ def journal_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.journal")
 
 
+@dataclass
+class _OpenSource:
+    """A source whose units are being examined."""
+
+    source: UnitSource
+    pending: int = 0
+    """Units that are being examined, or about to be."""
+    exhausted: bool = False
+    """Whether it has no more units."""
+    error: str | None = None
+    lacks_compiler: bool = False
+
+
 def _examine(
     sources: Sequence[UnitSource],
     journal: Journal,
     limits: Limits,
     jobs: int,
-    on_unit: Callable[[UnitSource, Unit, Examination | Rejection], None],
-    on_failed_source: Callable[[UnitSource, str], None],
+    on_unit: Callable[[Unit], None],
+    on_source: Callable[[UnitSource, str | None], None],
 ) -> None:
     """Examine the units that the journal does not have."""
-    pending: Counter[str] = Counter()
-    exhausted: set[str] = set()
-    incomplete: set[str] = set()
 
-    def finish(source: UnitSource) -> None:
-        if source.key in exhausted and not pending[source.key]:
-            source.close()
-            if source.key not in incomplete:
-                journal.finish(source.key, source.selection)
+    def waiting() -> Iterator[UnitSource]:
+        for source in sources:
+            if source.is_fixed and journal.is_done(source.key, source.selection):
+                on_source(source, None)
+            else:
+                yield source
 
-    def feed() -> Iterator[tuple[UnitSource, Unit]]:
-        waiting = (s for s in sources if not (s.is_fixed and journal.is_done(s.key, s.selection)))
-        for source, preparation in _prepared(waiting):
+    def feed() -> Iterator[tuple[_OpenSource, Unit]]:
+        for source, preparation in _prepared(waiting()):
+            state = _OpenSource(source)
             known = journal.units_of(source.key)
             try:
                 preparation.result()
@@ -179,29 +192,36 @@ def _examine(
                     if identity in known:
                         known.discard(identity)
                     else:
-                        pending[source.key] += 1
-                        yield source, unit
+                        state.pending += 1
+                        yield state, unit
             except CodeZeroError as error:
-                incomplete.add(source.key)
-                journal.finish(source.key, source.selection, str(error))
-                on_failed_source(source, str(error))
+                state.error = str(error)
             else:
                 journal.forget(source.key, known)
-            exhausted.add(source.key)
-            finish(source)
+            state.exhausted = True
+            finish(state)
+
+    def finish(state: _OpenSource) -> None:
+        if not state.exhausted or state.pending:
+            return
+        source = state.source
+        source.close()
+        if state.error is not None or not state.lacks_compiler:
+            journal.finish(source.key, source.selection, state.error)
+        on_source(source, state.error)
 
     examined = run_each(
         lambda worker, task: worker.run(task[1]), feed(), lambda: UnitWorker(limits), jobs=jobs
     )
     try:
         with closing(examined):
-            for count, ((source, unit), outcome) in enumerate(examined, 1):
-                journal.add(source.key, unit, outcome)
+            for count, ((state, unit), outcome) in enumerate(examined, 1):
+                journal.add(state.source.key, unit, outcome)
                 if isinstance(outcome, Rejection) and outcome.reason == NO_COMPILER:
-                    incomplete.add(source.key)
-                pending[source.key] -= 1
-                finish(source)
-                on_unit(source, unit, outcome)
+                    state.lacks_compiler = True
+                state.pending -= 1
+                finish(state)
+                on_unit(unit)
                 if count % COMMIT_UNITS == 0:
                     journal.commit()
     finally:

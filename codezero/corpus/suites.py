@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from codezero.corpus.corpus import Corpus
+from codezero.corpus.projects.source_tree import Recipe
 from codezero.corpus.sources.debian import Request
-from codezero.corpus.sources.source_tree import Recipe
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codezero.compiler.program import Program
-from codezero.corpus.sources.dialects import LENIENT_CXX
+from codezero.corpus.projects.dialects import LENIENT_CXX
 from codezero.corpus.unit import Unit
 from codezero.errors import CodeZeroError
 from codezero.programs.load import ProgramLoader

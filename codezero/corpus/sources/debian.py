@@ -19,8 +19,8 @@ from pathlib import Path
 
 from codezero.compiler.frontends import FrontEnd
 from codezero.compiler.program import Program
-from codezero.corpus.sources.licences import Licences
-from codezero.corpus.sources.source_tree import Recipe, SourceTree
+from codezero.corpus.projects.licences import Licences
+from codezero.corpus.projects.source_tree import Recipe, SourceTree
 from codezero.corpus.unit import Unit, compiled
 from codezero.errors import CodeZeroError, ToolchainError
 from codezero.isolation import CommandRunner, CommandStopped

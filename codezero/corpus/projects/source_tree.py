@@ -14,13 +14,13 @@ from pathlib import Path
 
 from codezero.compiler.frontends import FRONT_ENDS, FrontEnd
 from codezero.compiler.toolchain import CLANG, CLANGXX
-from codezero.corpus.sources.compile_flags import (
+from codezero.corpus.projects.compile_flags import (
     CompileFlags,
     read_compile_commands,
     read_make_output,
 )
-from codezero.corpus.sources.dialects import LENIENT_C, LENIENT_CXX
-from codezero.corpus.sources.includes import IncludeScanner, system_include_folders
+from codezero.corpus.projects.dialects import LENIENT_C, LENIENT_CXX
+from codezero.corpus.projects.includes import IncludeScanner, system_include_folders
 from codezero.isolation import CommandRunner
 
 CONFIGURE_SECONDS = 120.0
