@@ -31,7 +31,7 @@ from codezero.corpus.select import held_out_functions
 from codezero.corpus.sources.code_contests import CodeContestsSource
 from codezero.corpus.sources.files import FilesSource
 from codezero.corpus.sources.parquet import ParquetSource
-from codezero.corpus.unit import UnitSource
+from codezero.corpus.unit import Unit, UnitSource
 from codezero.env import PhaseOrderingEnv
 from codezero.errors import CodeZeroError
 
@@ -359,10 +359,10 @@ def test_what_is_not_code_contests_is_said(tmp_path: Path) -> None:
     done = codezero("corpus", "build", "--code-contests", tmp_path / "none", "-o", output)
     assert done.returncode == 2 and "no such folder" in done.stderr
     done = codezero("corpus", "build", "--code-contests", tmp_path, "-o", output)
-    assert done.returncode == 1 and "no train-*.parquet" in done.stderr
+    assert done.returncode == 2 and "no train-*.parquet" in done.stderr
     pq.write_table(pa.table({"x": [1]}), tmp_path / "train-0.parquet")
     done = codezero("corpus", "build", "--code-contests", tmp_path, "-o", output)
-    assert done.returncode == 1 and "no column name or solutions" in done.stderr
+    assert done.returncode == 2 and "no column name or solutions" in done.stderr
 
 
 def test_a_compiler_that_hangs_or_crashes_costs_its_file(
@@ -472,6 +472,86 @@ def test_a_folder_that_changed_is_examined_where_it_did(tmp_path: Path) -> None:
     )
     assert seen == ["b.c"]
     assert [program.name for program in Corpus(output)] == ["p/b.c", "p/c.c"]
+
+
+def test_another_selection_that_is_interrupted_leaves_no_trace(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", **{f"f{i}": function("f", i, 3 + i % 3) for i in range(8)})
+    shutil.make_archive(str(tmp_path / "p"), "zip", folder)
+    output = tmp_path / "c.parquet"
+    few = FilesSource(tmp_path / "p.zip", largest=3)
+    assert run(output, few).programs == 3
+
+    class Stop(Exception):
+        pass
+
+    def stop(unit: Unit) -> None:
+        raise Stop
+
+    more = FilesSource(tmp_path / "p.zip", largest=8)
+    with pytest.raises(Stop):
+        build([more], output, limits=Limits(), on_unit=stop)
+    assert run(output, FilesSource(tmp_path / "p.zip", largest=3)).programs == 3
+
+
+def test_a_unit_without_a_compiler_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "p", good=function("f", 1))
+    for name in ("a.f90", "b.f90"):
+        (folder / name).write_text("subroutine s()\nend subroutine\n")
+    output = tmp_path / "c.parquet"
+    monkeypatch.setenv("CODEZERO_FLANG", "/nonexistent")
+    assert run(output, FilesSource(folder)).rejected == {"its compiler is not installed": 2}
+    (folder / "b.f90").unlink()
+    assert run(output, FilesSource(folder)).rejected == {"its compiler is not installed": 1}
+    monkeypatch.delenv("CODEZERO_FLANG")
+    assert run(output, FilesSource(folder)).rejected == {"too few instructions": 1}
+
+
+def test_files_of_names_that_are_no_text_are_told_apart(tmp_path: Path) -> None:
+    for byte, seed in ((b"\xe9", 1), (b"\xe8", 50)):
+        path = tmp_path / "p" / os.fsdecode(byte + b".c")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(function("f", seed))
+    assert run(tmp_path / "c.parquet", FilesSource(tmp_path / "p")).programs == 2
+
+
+def test_rows_of_one_name_are_told_apart(corpus: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(corpus).slice(0, 3)
+    table = pa.table({"path": ["same.c"] * 3, "bitcode": rows.column("bitcode")})
+    pq.write_table(table, tmp_path / "t.parquet")
+    report = run(tmp_path / "c.parquet", ParquetSource(tmp_path / "t.parquet"))
+    assert report.programs == report.units == 3
+
+
+@pytest.mark.parametrize(
+    "columns", [{"bitcode": ["text"]}, {"bitcode": [b"x"], "package": [7]}, {"code": [b"x"]}]
+)
+def test_tables_of_other_types_are_refused(
+    columns: dict[str, list[object]], tmp_path: Path
+) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(CodeZeroError, match="none of the sources"):
+        run(tmp_path / "c.parquet", ParquetSource(tmp_path / "t.parquet"))
+
+
+def test_a_full_temporary_folder_stops_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clang = tmp_path / "clang"
+    message = "fatal error: error in backend: IO failure on output stream: No space left on device"
+    clang.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && echo version 22.1 && exit\n"
+        f"case \"$*\" in *-###*) ;; *) echo '{message}' >&2; exit 1 ;; esac\n"
+        f'exec {CLANG.require()} "$@"\n'
+    )
+    clang.chmod(0o755)
+    monkeypatch.setenv("CODEZERO_CLANG", str(clang))
+    folder = write(tmp_path / "p", good=function("f", 1))
+    with pytest.raises(CodeZeroError, match="no space left on device"):
+        run(tmp_path / "c.parquet", FilesSource(folder))
+    monkeypatch.delenv("CODEZERO_CLANG")
+    assert run(tmp_path / "c.parquet", FilesSource(folder)).programs == 1
 
 
 def test_a_journal_of_other_limits_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -171,12 +171,25 @@ def test_packages_that_cannot_be_had_do_not_stop_the_rest(archive: Path, tmp_pat
     output = tmp_path / "c.parquet"
     packages = ["--debian", "nosuchpackage", "many=3.0", "mixed", "many"]
     done = codezero("corpus", "build", "-o", output, *packages)
-    errors = done.stderr.splitlines()
+    note, *errors = done.stderr.splitlines()
+    assert "the system's own apt settings stay as they are" in note
     assert done.returncode == 1 and len(errors) == 3, done.stderr
     assert errors[0] == "codezero: nosuchpackage: no such source package"
     assert "many=3.0" in errors[1] and errors[1].endswith("there is many=2.0")
     assert "mixed=1.0" in errors[2] and "File not found" in errors[2]
     assert pq.read_table(output).num_rows == 8
+
+
+def test_a_corpus_stays_when_none_of_its_sources_can_be_had(archive: Path, tmp_path: Path) -> None:
+    output = tmp_path / "c.parquet"
+    run(output, "many")
+    done = codezero("corpus", "build", "--debian", "nosuchpackage", "-o", output)
+    assert done.returncode == 2 and "is not written" in done.stderr
+    assert pq.read_table(output).num_rows == 8
+
+
+def test_a_package_that_is_named_twice_is_examined_once(archive: Path, tmp_path: Path) -> None:
+    assert run(tmp_path / "c.parquet", "many", "many=2.0").programs == 8
 
 
 def test_an_archive_file_that_is_cut_off_is_said(archive: Path, tmp_path: Path) -> None:
@@ -265,6 +278,13 @@ def test_a_suite_is_a_folder_of_programs(archive: Path, tmp_path: Path) -> None:
     done = codezero("suite", "build", "--debian", "many", "--only", "1.c", "-o", folder)
     assert done.returncode == 0
     assert [path.name for path in folder.glob("*.bc")] == ["many-1.c.bc"], "none of another suite"
+    (folder / "mine.bc").write_bytes(b"")
+    (archive / "Sources").unlink()
+    done = codezero("suite", "build", "--debian", "many", "-o", folder)
+    assert done.returncode == 2 and "Failed to fetch" in done.stderr
+    done = codezero("suite", "build", "--debian", "many=1.0", "-o", folder)
+    assert done.returncode == 2 and "Failed to fetch" in done.stderr
+    assert sorted(path.name for path in folder.glob("*.bc")) == ["many-1.c.bc", "mine.bc"]
 
 
 @pytest.mark.parametrize(

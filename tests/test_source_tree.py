@@ -82,6 +82,15 @@ def test_includes_in_a_strange_encoding_do_no_harm(tmp_path: Path) -> None:
     assert scanner.folders(file) == ()
 
 
+def test_headers_that_include_each_other_upwards_come_to_an_end(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    upwards = {n: "".join(f'#include "../{o}/{o}.h"\n' for o in names if o != n) for n in names}
+    files = {f"{name}/{name}.h": text for name, text in upwards.items()}
+    write(tmp_path, {**files, "a/main.c": '#include "a.h"\n#include <b/b.h>\n'})
+    scanner = IncludeScanner(tmp_path, [Path("/usr/include")])
+    assert scanner.folders(tmp_path / "a/main.c") == (tmp_path,)
+
+
 # Flags
 
 
@@ -135,6 +144,8 @@ make[1]: Leaving directory '{tmp_path}/sub'
 cd x && clang -DE -c e.c
 clang -o program a.o b.o
 clang -c missing.c
+install -c -m 644 e.c /somewhere
+clang -c {"x" * 300}.c
 """
     assert read_make_output(output, tmp_path) == {
         tmp_path / "a.c": ("-DHAVE_CONFIG_H", f"-I{tmp_path}", f"-I{tmp_path}/inc"),
@@ -152,9 +163,11 @@ NEEDS_CONFIG = '#include "config.h"\nint f(int x) { return x * VALUE; }\n'
 
 
 def test_a_configure_script_is_run(tmp_path: Path) -> None:
-    script = "#!/bin/sh\n[ -n \"$CC\" ] && echo '#define VALUE 7' > config.h\n"
+    script = "#!/bin/sh\necho '#define VALUE 7' > config.h; echo 'int x;' > conftest.c; yes\n"
+    script = script.replace("yes", 'yes | head -c 100000000; [ -n "$CC" ]')
     tree, _ = configured(write(tmp_path, {"configure": script, "src/a.c": NEEDS_CONFIG}))
     assert compiles(tree, "src/a.c")
+    assert [file.name for file, _ in tree.files()] == ["a.c"], "no test of the compiler"
 
 
 def test_cmake_tells_the_flags(tmp_path: Path) -> None:
@@ -177,6 +190,23 @@ def test_a_makefile_tells_the_flags_and_makes_headers(tmp_path: Path) -> None:
     )
     tree, _ = configured(write(tmp_path, {"Makefile": makefile, "a.c": NEEDS_CONFIG}))
     assert compiles(tree, "a.c")
+
+
+def test_make_is_asked_for_headers_alone(tmp_path: Path) -> None:
+    names = ("install", "clean", "CC=x", "../up.h", "-f", " ", "\0.h", "made.h")
+    makefile = (
+        "all:\n\tcc -c a.c\ninstall clean:\n\ttouch $@ed\n../up.h:\n\ttouch $@\n"
+        "made.h:\n\ttouch made.h\n"
+    )
+    root = tmp_path / "tree"
+    includes = "".join(f'#include "{name}"\n' for name in names)
+    configured(write(root, {"Makefile": makefile, "a.c": includes}))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "Makefile",
+        "a.c",
+        "made.h",
+        "tree",
+    ]
 
 
 def test_a_build_system_that_fails_leaves_what_can_be_guessed(tmp_path: Path) -> None:

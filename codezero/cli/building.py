@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from codezero.cli.output import print_table, progress_bar
 from codezero.corpus.build import Report, build
 from codezero.corpus.examine import Limits
+from codezero.corpus.sources.debian import SourceArchive
 from codezero.corpus.unit import Unit, UnitSource
+
+
+@contextmanager
+def debian_archive() -> Iterator[SourceArchive]:
+    """Debian's source packages; says that they are asked for."""
+    with closing(SourceArchive()) as archive:
+        print(
+            "codezero: fetching Debian's index of source packages into a temporary folder; "
+            "the system's own apt settings stay as they are",
+            file=sys.stderr,
+        )
+        yield archive
 
 
 def build_visibly(
@@ -21,7 +36,7 @@ def build_visibly(
 ) -> Report:
     """`codezero.corpus.build.build` with a progress bar; sources that fail are said as they do."""
     with progress_bar() as progress:
-        bar = progress.add_task("sources", total=len(sources))
+        bar = progress.add_task("sources", total=len({source.key for source in sources}))
         units = 0
 
         def unit_done(unit: Unit) -> None:

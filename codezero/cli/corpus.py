@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from codezero.cli.building import build_visibly, print_report
+from codezero.cli.building import build_visibly, debian_archive, print_report
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus, write_corpus
@@ -24,7 +24,7 @@ from codezero.corpus.examine import Limits
 from codezero.corpus.package_list import read_package_list
 from codezero.corpus.select import held_out_functions, select_entries
 from codezero.corpus.sources.code_contests import CodeContestsSource
-from codezero.corpus.sources.debian import Request, SourceArchive, debian_sources
+from codezero.corpus.sources.debian import Request, debian_sources
 from codezero.corpus.sources.files import FilesSource
 from codezero.corpus.sources.parquet import ParquetSource
 from codezero.corpus.unit import UnitSource
@@ -68,8 +68,8 @@ class Build:
         """Exits 1 if a source could not be read."""
         if self.jobs < 0:
             raise CodeZeroError("corpus build: --jobs is not negative")
-        if self.sample is not None and self.sample < 1:
-            raise CodeZeroError("corpus build: --sample is at least 1")
+        if any(limit is not None and limit < 1 for limit in (self.sample, self.largest)):
+            raise CodeZeroError("corpus build: --sample and --largest are at least 1")
         sources = [source for path in self.sources for source in self._sources(path, flags)]
         if self.code_contests is not None:
             sources.append(self._code_contests())
@@ -79,7 +79,7 @@ class Build:
         held_out = held_out_functions(self.exclude)
         with ExitStack() as stack:
             if packages:
-                archive = stack.enter_context(closing(SourceArchive()))
+                archive = stack.enter_context(debian_archive())
                 requests = [Request.parse(text) for text in packages]
                 sources += debian_sources(archive, requests, self.sample)
             report = build_visibly(

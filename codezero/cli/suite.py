@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from codezero.cli.building import build_visibly, print_report
+from codezero.cli.building import build_visibly, debian_archive, print_report
 from codezero.cli.output import print_table
 from codezero.corpus.corpus import Corpus
 from codezero.corpus.examine import Limits
-from codezero.corpus.sources.debian import Request, SourceArchive, debian_sources
-from codezero.corpus.suites import builtin_suite, builtin_suites, write_suite
+from codezero.corpus.sources.debian import Request, debian_sources
+from codezero.corpus.suites import builtin_suite, builtin_suites, suite_files, write_suite
 from codezero.errors import CodeZeroError
 
 
@@ -57,10 +56,14 @@ class Build:
             raise CodeZeroError(f"{self.out}: {error.strerror}") from None
         # The same programs with all that is known of them.
         output = self.out / f"{self.out.resolve().name}.parquet"
-        with closing(SourceArchive()) as archive:
+        before = suite_files(Corpus(output)) if output.exists() else []
+        with debian_archive() as archive:
             sources = debian_sources(archive, requests, sample)
             report = build_visibly(sources, output, limits=self.limits, jobs=self.jobs)
-        write_suite(Corpus(output), self.out)
+        corpus = Corpus(output)
+        for name in set(before) - set(suite_files(corpus)):
+            (self.out / name).unlink(missing_ok=True)
+        write_suite(corpus, self.out)
         print_report(report, self.out)
         return 1 if report.failed_sources else 0
 

@@ -21,8 +21,10 @@ from codezero.isolation import Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_each
 from codezero.programs.load import ProgramLoader
 
-COMPILE_SECONDS = 20.0
+COMPILE_SECONDS = 15.0
 """Time limit of one compiler run."""
+LOAD_SECONDS = 5.0
+"""Time limit of what else is done to load a unit, such as marking Fortran for size."""
 EXAMINE_SECONDS = 10.0
 """Time limit of an examination, five times what the passes of -Oz may take."""
 PREPARE_AHEAD = 2
@@ -50,13 +52,24 @@ class UnitWorker:
     """Loads and examines one unit after another."""
 
     def __init__(self, limits: Limits) -> None:
-        self._loader = ProgramLoader(COMPILE_SECONDS)
+        self._loader = ProgramLoader(COMPILE_SECONDS, LOAD_SECONDS)
         self._examiner = Worker("codezero.corpus.examine:Examiner", {"limits": limits})
 
     def run(self, unit: Unit) -> Examination | Rejection:
+        """Raises `CodeZeroError` where going on makes no sense: the disk is full."""
+        try:
+            return self._examine(unit)
+        except CodeZeroError:
+            raise
+        except Exception as error:  # whatever it is, the other units go on
+            return Rejection("codezero fails on it", f"{type(error).__name__}: {error}")
+
+    def _examine(self, unit: Unit) -> Examination | Rejection:
         try:
             program = unit.load(self._loader)
         except ProgramError as error:
+            if "No space left on device" in str(error):
+                raise CodeZeroError(f"{unit.name}: no space left on device") from None
             return classify(str(error))
         except ToolchainError as error:
             return Rejection(NO_COMPILER, str(error))
@@ -134,6 +147,9 @@ def build(
         _examine(sources, journal, limits, jobs, on_unit, on_source)
         keys = [source.key for source in sources]
         selection = select(journal.candidates(keys), held_out)
+        errors = journal.errors(keys)
+        if len(errors) == len(sources) and not selection.kept:
+            raise CodeZeroError(f"{output} is not written: none of the sources could be read")
         programs = write_corpus(output, journal.entries(selection.kept))
         rejected: Counter[str] = journal.rejections(keys) + selection.rejected
         kept = journal.packages(candidate.row for candidate in selection.kept)
@@ -142,7 +158,7 @@ def build(
             programs,
             programs + rejected.total(),
             dict(rejected.most_common()),
-            journal.errors(keys),
+            errors,
             {p: {"units": units[p], "programs": kept[p]} for p in sorted(units)},
         )
 
@@ -184,18 +200,19 @@ def _examine(
     def feed() -> Iterator[tuple[_OpenSource, Unit]]:
         for source, preparation in _prepared(waiting()):
             state = _OpenSource(source)
+            journal.reopen(source.key)
             known = journal.units_of(source.key)
             try:
                 preparation.result()
                 for unit in source.units():
                     identity = (unit.package, unit.path, unit.stamp)
-                    if identity in known:
-                        known.discard(identity)
-                    else:
+                    if known.pop(identity, True):
                         state.pending += 1
                         yield state, unit
             except CodeZeroError as error:
                 state.error = str(error)
+            except Exception as error:  # whatever it is, the other sources go on
+                state.error = f"{source.key}: {type(error).__name__}: {error}"
             else:
                 journal.forget(source.key, known)
             state.exhausted = True

@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS unit (
 
 
 NO_COMPILER = "its compiler is not installed"
-"""The one reason that another run may find gone: units with it are tried again."""
+"""The reason that another run looks into again. What else may be better then, such as a header that
+has been installed since, is examined anew without the journal."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,16 @@ class Journal:
         query = "SELECT 1 FROM source WHERE key = ? AND selection = ? AND error IS NULL"
         return self._database.execute(query, (source, selection)).fetchone() is not None
 
-    def units_of(self, source: str) -> set[tuple[str, str, str]]:
-        """(package, path, stamp) of the units that are in, and need not be tried again."""
-        query = "SELECT package, path, stamp FROM unit WHERE source = ? AND reason IS NOT ?"
-        return set(self._database.execute(query, (source, NO_COMPILER)))
+    def reopen(self, source: str) -> None:
+        """Record that units of a source may be missing, or be there that are not selected."""
+        self._execute("DELETE FROM source WHERE key = ?", (source,))
+        self.commit()
+
+    def units_of(self, source: str) -> dict[tuple[str, str, str], bool]:
+        """(package, path, stamp) of the units that are in, and whether to try them again."""
+        query = "SELECT package, path, stamp, reason IS ? FROM unit WHERE source = ?"
+        rows = self._database.execute(query, (NO_COMPILER, source))
+        return {(package, path, stamp): bool(again) for package, path, stamp, again in rows}
 
     def forget(self, source: str, units: Iterable[tuple[str, str, str]]) -> None:
         """Take units out again: their source has them no more."""

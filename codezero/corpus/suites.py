@@ -54,20 +54,22 @@ def _request(package: dict[str, Any]) -> Request:
     )
 
 
+def suite_files(corpus: Corpus) -> list[str]:
+    """Names of the files that a suite's programs are written to."""
+    names = [f"{program.name.replace('/', '-')}.bc" for program in corpus]
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        names[index] = f"{index}-{name}" if name in seen else name
+        seen.add(name)
+    return names
+
+
 def write_suite(corpus: Corpus, folder: Path) -> None:
     """Write each program as a file of bitcode in a folder: a suite as `find_suite` reads it.
-
-    Files of an earlier suite in it are removed.
 
     Raises:
         CodeZeroError: the folder cannot be written to.
     """
-    names = [f"{program.name.replace('/', '-')}.bc" for program in corpus]
-    for index, name in enumerate(names):
-        if names.index(name) != index:
-            names[index] = f"{index}-{name}"
-    for stale in set(folder.glob("*.bc")) - {folder / name for name in names}:
-        stale.unlink()
-    for name, program in zip(names, corpus, strict=True):
+    for name, program in zip(suite_files(corpus), corpus, strict=True):
         with replacing(folder / name) as temporary:
             temporary.write_bytes(program.bitcode)

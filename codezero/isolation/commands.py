@@ -36,6 +36,7 @@ class CommandRunner:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        discard_output: bool = False,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end, whatever its exit code.
 
@@ -44,6 +45,7 @@ class CommandRunner:
             cwd: where it runs; None is here.
             environment: variables to set, besides this process's.
             timeout: instead of the runner's own.
+            discard_output: keep nothing of what it prints, however much that is.
 
         Raises:
             CommandStopped: see `interrupt`.
@@ -54,12 +56,13 @@ class CommandRunner:
             if self._interrupted:
                 raise CommandStopped(command[0])
             pipe = subprocess.PIPE
+            sink = subprocess.DEVNULL if discard_output else pipe
             # In a session of its own, so that it can be killed with all that it has started.
             process = subprocess.Popen(
                 command,
                 stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
+                stdout=sink,
+                stderr=sink,
                 start_new_session=True,
                 cwd=cwd,
                 env={**os.environ, **(environment or {})},
@@ -76,7 +79,9 @@ class CommandRunner:
                 self._process = None
         if self._interrupted:
             raise CommandStopped(command[0])
-        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+        return subprocess.CompletedProcess(
+            command, process.returncode, output or b"", errors or b""
+        )
 
     def interrupt(self) -> None:
         """Kill the command under way and refuse later ones. May be called from any thread."""

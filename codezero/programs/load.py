@@ -34,9 +34,13 @@ class ProgramLoader:
 
     Args:
         compile_seconds: time limit of one compiler run.
+        load_seconds: time limit of what LLVM does in the child process.
     """
 
-    def __init__(self, compile_seconds: float = COMPILE_SECONDS) -> None:
+    def __init__(
+        self, compile_seconds: float = COMPILE_SECONDS, load_seconds: float = LOAD_SECONDS
+    ) -> None:
+        self._load_seconds = load_seconds
         self._worker = Worker("codezero.programs.load:BitcodeTool")
         self._runner = CommandRunner(compile_seconds)
 
@@ -82,7 +86,7 @@ class ProgramLoader:
 
     def _call(self, name: str, method: str, *args: Any) -> Any:
         try:
-            return self._worker.call(method, *args, timeout=LOAD_SECONDS)
+            return self._worker.call(method, *args, timeout=self._load_seconds)
         except (WorkerFailure, LLVMError) as failure:
             raise ProgramError(f"{name}: LLVM fails on it ({failure})") from None
 

@@ -42,8 +42,8 @@ def read_compile_commands(path: Path) -> CompileFlags:
             arguments = entry.get("arguments") or shlex.split(entry["command"])
             file = (folder / entry["file"]).resolve()
             flags.setdefault(file, tuple(_kept(arguments[1:], folder)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # RuntimeError: links that lead to themselves
     return flags
 
 
@@ -55,15 +55,24 @@ def read_make_output(output: str, folder: Path) -> CompileFlags:
     """
     flags: CompileFlags = {}
     for here, arguments in _commands(output, folder.resolve()):
-        if "-c" not in arguments:
+        if "-c" not in arguments or not any(map(_COMPILER.fullmatch, arguments[:6])):
             continue
         for argument in arguments:
             if argument.endswith(SOURCE_SUFFIXES) and not argument.startswith("-"):
-                file = (here / argument).resolve()
-                if file not in flags and file.is_file():
+                try:
+                    file = (here / argument).resolve()
+                    is_new = file not in flags and file.is_file()
+                except (OSError, RuntimeError, ValueError):  # a name that no file can have
+                    continue
+                if is_new:
                     flags[file] = tuple(_kept(arguments, here))
     return flags
 
+
+_COMPILER = re.compile(
+    r"(.*[/-])?(cc|c\+\+|gcc|g\+\+|clang|clang\+\+|gfortran|f77|flang|CC|libtool)(-[\d.]+)?"
+)
+"""Words that show that a command compiles, and does not, say, install files with -c."""
 
 _ENTERS = re.compile(r"make(?:\[\d+\])?: Entering directory '(.*)'")
 _LEAVES = re.compile(r"make(?:\[\d+\])?: Leaving directory '")

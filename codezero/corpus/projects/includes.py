@@ -86,7 +86,8 @@ class IncludeScanner:
         for match in _INCLUDE.finditer(text):
             is_quoted = match[2] is not None
             name = os.fsdecode((match[2] if is_quoted else match[1]).strip())
-            beside = file.parent / name
+            # Normalised: headers that include each other by "../" have no end of names otherwise.
+            beside = Path(os.path.normpath(file.parent / name))
             if is_quoted and _is_file(beside):
                 yield _Include(name, beside, None)
             elif not self._is_in_system(name):

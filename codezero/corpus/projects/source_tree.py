@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,12 +22,19 @@ from codezero.corpus.projects.compile_flags import (
 )
 from codezero.corpus.projects.dialects import LENIENT_C, LENIENT_CXX
 from codezero.corpus.projects.includes import IncludeScanner, system_include_folders
+from codezero.errors import CodeZeroError
 from codezero.isolation import CommandRunner
 
 CONFIGURE_SECONDS = 120.0
 """Time limit of one attempt to configure a tree."""
 RECORD_SECONDS = 30.0
 """Time limit of asking make what it would do."""
+
+MAKE_HEADERS_SECONDS = 60.0
+"""Time limit of making a tree's headers."""
+
+_HEADER = re.compile(r"(?!.*\.\.)[\w][\w./+-]*\.(h|hh|hpp|hxx|inc|inl|def|tab|tbl|gen|c|cc|cpp)")
+"""Names that make is asked for: any other word may be a target, such as install."""
 
 _CONFIGURE_CC = shutil.which("gcc")
 _CONFIGURE_CXX = shutil.which("g++")
@@ -58,7 +66,9 @@ def _autoconf_options(root: Path) -> list[str]:
 def _debhelper_commands(root: Path) -> list[list[str]]:
     """How Debian itself configures the package, with what its patches count on."""
     rules = (root / "debian" / "rules").read_text(errors="replace")
-    options = re.findall(r"--(?:buildsystem|sourcedirectory|builddirectory)[= ]\S+", rules)
+    rules = re.sub(r"^\s*#.*$", "", rules, flags=re.MULTILINE)
+    found = re.findall(r"--(buildsystem|sourcedirectory|builddirectory)[= ](\S+)", rules)
+    options = [f"--{option}={value}" for option, value in found if "$" not in value]
     steps = {"dh_auto_configure": options}
     if not (root / "configure").exists():
         steps = {"dh_autoreconf": [], **steps}
@@ -126,6 +136,7 @@ class SourceTree:
         self._runner = runner
         self._recipe = recipe
         self._flags: CompileFlags = {}
+        self._files = list(self._find_files())
 
     def configure(self) -> str | None:
         """Configure the tree by the first build system that then tells how files are compiled.
@@ -135,7 +146,9 @@ class SourceTree:
         """
         if self._recipe is not None:
             for command in self._recipe.commands:
-                self._run(["sh", "-c", command], CONFIGURE_SECONDS)
+                done = self._run(["sh", "-c", command], CONFIGURE_SECONDS)
+                if done is None or done.returncode != 0:
+                    raise CodeZeroError(f"the recipe's command fails: {command}")
             if not self._recipe.flags:
                 self._flags = self._recorded_flags(self._recipe.make)
             return None
@@ -164,37 +177,41 @@ class SourceTree:
         if not (self.root / build_system.marker).is_file():
             return False
         return all(
-            self._run(command, CONFIGURE_SECONDS) is not None
+            (done := self._run(command, CONFIGURE_SECONDS)) is not None and done.returncode == 0
             for command in build_system.commands(self.root)
         )
 
     def _ask_make(self, arguments: tuple[str, ...]) -> CompileFlags:
         if _nearest_makefile(self.root, self.root) is None:
             return {}
-        output = self._run(["make", "-n", "-k", "-w", *arguments], RECORD_SECONDS, any_code=True)
-        return read_make_output(output or "", self.root)
+        command = ["make", "-n", "-k", "-w", *arguments]
+        done = self._run(command, RECORD_SECONDS, keep=True)
+        return read_make_output(done.stdout.decode(errors="replace"), self.root) if done else {}
 
     def _make_headers(self) -> None:
         """Make the headers that files include and nobody has yet, where a makefile knows how."""
         scanner = IncludeScanner(self.root, self._system_folders)
         wanted: dict[Path, set[str]] = defaultdict(set)
         for file, _ in self.files():
-            for name in scanner.missing(file):
+            for name in filter(_HEADER.fullmatch, scanner.missing(file)):
                 folder = _nearest_makefile(file.parent, self.root)
-                if folder is not None and not name.startswith("-"):
+                if folder is not None:
                     wanted[folder].add(name)
+        deadline = time.monotonic() + MAKE_HEADERS_SECONDS
         for folder, names in wanted.items():
-            self._run(["make", "-k", *sorted(names)], RECORD_SECONDS, cwd=folder)
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                break
+            self._run(["make", "-k", "--", *sorted(names)], seconds, cwd=folder)
 
     def _run(
-        self,
-        command: list[str],
-        timeout: float,
-        *,
-        any_code: bool = False,
-        cwd: Path | None = None,
-    ) -> str | None:
-        """What a command prints; None if it is not installed, takes too long or fails."""
+        self, command: list[str], timeout: float, *, cwd: Path | None = None, keep: bool = False
+    ) -> subprocess.CompletedProcess[bytes] | None:
+        """Run a command of the project's; None if it is not installed or takes too long.
+
+        Args:
+            keep: what it prints is kept.
+        """
         environment = {
             "CC": _CONFIGURE_CC or CLANG.require(),
             "CXX": _CONFIGURE_CXX or CLANGXX.require(),
@@ -204,20 +221,29 @@ class SourceTree:
             "MAKEFLAGS": "",
         }
         try:
-            done = self._runner.run(
-                command, cwd=cwd or self.root, environment=environment, timeout=timeout
+            return self._runner.run(
+                command,
+                cwd=cwd or self.root,
+                environment=environment,
+                timeout=timeout,
+                discard_output=not keep,
             )
         except (subprocess.TimeoutExpired, OSError):
             return None
-        if done.returncode != 0 and not any_code:
-            return None
-        return done.stdout.decode(errors="replace")
 
     def files(self) -> Iterator[tuple[Path, FrontEnd]]:
-        """The source files, in order, each with what compiles it; none in hidden folders."""
+        """The source files that the tree came with, in order, each with what compiles it.
+
+        None in hidden folders, and none that configuring made: those are tests of the compiler.
+        """
+        for path, front_end in self._files:
+            if path.is_file():
+                yield path, front_end
+
+    def _find_files(self) -> Iterator[tuple[Path, FrontEnd]]:
         by_suffix = {s: f for f in FRONT_ENDS if f.language in LANGUAGES for s in f.suffixes}
         for folder, folders, names in os.walk(self.root):
-            folders[:] = sorted(f for f in folders if f != BUILD_FOLDER and f[0] != ".")
+            folders[:] = sorted(name for name in folders if name[0] != ".")
             for path in (Path(folder, name) for name in sorted(names)):
                 front_end = by_suffix.get(path.suffix)
                 if front_end is not None and path.is_file() and not path.is_symlink():

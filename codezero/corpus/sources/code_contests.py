@@ -105,14 +105,20 @@ class CodeContestsSource:
             raise CodeZeroError(f"{HUB_NAME}: {error}") from None
 
     def _units(self, problem: dict[str, Any], split: str, limit: int) -> Iterator[Unit]:
-        solutions = problem["solutions"]
-        pairs = zip(solutions["language"], solutions["solution"], strict=True)
-        texts = dict.fromkeys(text for language, text in pairs if language == CXX)
+        try:
+            solutions = problem["solutions"]
+            pairs = list(zip(solutions["language"], solutions["solution"], strict=True))
+            problem_name = problem["name"].replace("/", "_")
+        except (TypeError, KeyError, AttributeError, ValueError):
+            raise CodeZeroError(
+                "not of CodeContests: a problem whose solutions are no lists of languages and texts"
+            ) from None
+        texts = dict.fromkeys(text for language, text in pairs if language == CXX and text)
         for text in sorted(texts, key=_hash)[:limit]:
             yield Unit(
                 package="code_contests",
                 version="",
-                path=f"{problem['name'].replace('/', '_')}/{_hash(text).hex()}.cpp",
+                path=f"{problem_name}/{_hash(text).hex()}.cpp",
                 language="C++",
                 licence="CC-BY-4.0",
                 load=partial(_compile, text),

@@ -65,20 +65,30 @@ class SourceArchive:
                     (folder / name).mkdir(exist_ok=True)
                 for path in _apt_source_files():
                     (folder / "sources.list.d" / path.name).write_text(_only_sources(path))
-                self._run(["apt-get", *options, "update"])
+                # By default a mirror that cannot be reached is a warning, and the index empty.
+                self._run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
                 self._has_index = True
         return options
 
-    def versions(self, names: Sequence[str]) -> dict[str, list[str]]:
+    def fetch_index(self) -> None:
+        """Fetch the index now, rather than in the thread that first needs it.
+
+        Raises:
+            CodeZeroError: part of it cannot be fetched.
+        """
+        self._with_index()
+
+    def versions(
+        self, names: Sequence[str], runner: CommandRunner | None = None
+    ) -> dict[str, list[str]]:
         """The versions there are of some packages, the newest first.
 
         Raises:
             CodeZeroError: the index cannot be fetched.
         """
         found: dict[str, set[str]] = defaultdict(set)
-        shown = self._run(
-            ["apt-cache", *self._with_index(), "showsrc", "--only-source", *names], True
-        )
+        show = ["apt-cache", *self._with_index(), "showsrc", "--only-source", *names]
+        shown = self._run(show, any_code=True, runner=runner)
         for record in shown.split("\n\n"):
             name = re.search(r"^Package: (.+)$", record, re.MULTILINE)
             version = re.search(r"^Version: (.+)$", record, re.MULTILINE)
@@ -95,12 +105,12 @@ class SourceArchive:
         source = ["source", "--download-only", "--only-source", f"{name}={version}"]
         try:
             self._run(["apt-get", *self._with_index(), *source], cwd=folder, runner=runner)
-            (description,) = folder.glob("*.dsc")
+            description = next(folder.glob("*.dsc"))
             tree = folder / "tree"
             command = ["dpkg-source", "--no-check", "-x", str(description), str(tree)]
             self._run(command, cwd=folder, runner=runner)
         except CodeZeroError as error:
-            others = [v for v in self.versions([name]).get(name, ()) if v != version]
+            others = [v for v in self.versions([name], runner).get(name, ()) if v != version]
             there_is = f"; there is {name}={others[0]}" if others else ""
             raise CodeZeroError(f"{name}={version}: {error}{there_is}") from None
         return tree
@@ -198,13 +208,12 @@ class DebianSource:
 
     @property
     def key(self) -> str:
-        recipe = f":{_hash(repr(self._recipe)).hex()}" if self._recipe else ""
-        return f"debian:{self.name}={self.version}{recipe}"
+        how = repr((self._recipe, self._only)) if self._recipe or self._only else ""
+        return f"debian:{self.name}={self.version}" + (how and f":{_hash(how).hex()}")
 
     @property
     def selection(self) -> str:
-        sample = "" if self._sample is None else f"sample of {self._sample}"
-        return " ".join([sample, *self._only]).strip()
+        return "" if self._sample is None else f"sample of {self._sample}"
 
     def prepare(self) -> None:
         if not self.version:
@@ -215,7 +224,10 @@ class DebianSource:
                 self.name, self.version, Path(self._folder.name), self._runner
             )
             self._tree = SourceTree(root, self._runner, self._recipe)
-            self._tree.configure()
+            try:
+                self._tree.configure()
+            except CodeZeroError as error:
+                raise CodeZeroError(f"{self.name}={self.version}: {error}") from None
         except CommandStopped:
             raise CodeZeroError(f"{self.name}: stopped") from None
         except OSError as error:
@@ -226,7 +238,7 @@ class DebianSource:
         root = self._tree.root
         licences = Licences(root / "debian" / "copyright")
         files = [
-            (str(file.relative_to(root)).encode(errors="replace").decode(), file, front_end)
+            (_printable(file.relative_to(root)), file, front_end)
             for file, front_end in self._tree.files()
             if not self._only
             or any(fnmatchcase(str(file.relative_to(root)), glob) for glob in self._only)
@@ -254,6 +266,10 @@ class DebianSource:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+
+def _printable(path: Path) -> str:
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _hash(path: str) -> bytes:
@@ -284,6 +300,7 @@ def debian_sources(
     Raises:
         CodeZeroError: the index of packages cannot be fetched.
     """
+    archive.fetch_index()
     unversioned = [request.name for request in requests if not request.version]
     versions = archive.versions(unversioned) if unversioned else {}
     return [

@@ -63,7 +63,10 @@ class FilesSource:
         self._unpacked = tempfile.TemporaryDirectory(prefix="codezero-")
         try:
             unpack(self._path, Path(self._unpacked.name))
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+        except (
+            *(OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error),
+            RuntimeError,  # an encrypted zip
+        ) as error:
             raise CodeZeroError(f"{self._path}: cannot unpack it: {error}") from None
 
     def units(self) -> Iterator[Unit]:
@@ -90,7 +93,7 @@ class FilesSource:
         return Unit(
             package=package,
             version="",
-            path=str(path).encode(errors="replace").decode(),
+            path=str(path).encode(errors="backslashreplace").decode(),
             language=front_end.language if front_end else "LLVM IR",
             licence="",
             load=compiled(file, self._flags if front_end else ()),

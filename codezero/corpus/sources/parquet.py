@@ -47,13 +47,18 @@ class ParquetSource:
     def units(self) -> Iterator[Unit]:
         try:
             file = pq.ParquetFile(self._path)
-            if "bitcode" not in file.schema_arrow.names:
-                raise CodeZeroError(f"{self._path}: it has no column bitcode")
+            columns_of = {field.name: field.type for field in file.schema_arrow}
+            if not _is_binary(columns_of.get("bitcode")):
+                raise CodeZeroError(f"{self._path}: it has no column bitcode of bytes")
+            for name in columns_of.keys() & set(_TEXT_COLUMNS):
+                if not _is_text(columns_of[name]):
+                    raise CodeZeroError(f"{self._path}: its column {name} is not text")
+            seen: set[tuple[str, str]] = set()
             columns = [*(c for c in _TEXT_COLUMNS if c in file.schema_arrow.names), "bitcode"]
             row = 0
             for batch in file.iter_batches(64, columns=columns):
                 for values in batch.to_pylist():
-                    yield self._unit(values, row)
+                    yield self._unit(values, row, seen)
                     row += 1
         except (OSError, pa.ArrowInvalid) as error:
             raise CodeZeroError(f"{self._path}: {error}") from None
@@ -61,14 +66,27 @@ class ParquetSource:
     def close(self) -> None:
         pass
 
-    def _unit(self, values: dict[str, Any], row: int) -> Unit:
+    def _unit(self, values: dict[str, Any], row: int, seen: set[tuple[str, str]]) -> Unit:
+        """The unit of a row; one whose package and path are in ``seen`` is told by its row."""
         text = {column: values.get(column) or "" for column in _TEXT_COLUMNS}
         text["package"] = text["package"] or self._path.stem
         text["path"] = text["path"] or f"{row}.bc"
+        if (text["package"], text["path"]) in seen:
+            text["path"] += f"#{row}"
+        seen.add((text["package"], text["path"]))
         split = text.pop("split")
-        program = Program(f"{text['package']}/{text['path']}", values["bitcode"])
+        program = Program(f"{text['package']}/{text['path']}", values["bitcode"] or b"")
         return Unit(
             **text,
             load=lambda loader: program,
             published_split=split if split in SPLITS else "",
         )
+
+
+def _is_binary(kind: pa.DataType | None) -> bool:
+    return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(values) or pa.types.is_large_string(values))
