@@ -274,7 +274,7 @@ def test_the_last_paragraph_that_matches_has_the_licence(tmp_path: Path) -> None
     path.write_text(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n"
         "Files: *\nCopyright: 1999 somebody\nLicense: GPL-2+\n all of its text\n .\n and more\n\n"
-        "Files: lib/*.c\n  tests/t?.c\nCopyright: other\nLicense: Expat\n\n"
+        "Files: lib/*.c\n  tests/t?.c\nCopyright: other\nLicense:\n Expat\n\n"
         "License: GPL-2+\n text\n"
     )
     licences = Licences(path)

@@ -64,7 +64,7 @@ def test_figures_are_drawn(corpus: Path, tmp_path: Path) -> None:
     survey = tmp_path / "survey.parquet"
     write_survey(survey, rows)
     domains = tmp_path / "list"
-    domains.write_text("# one\np0\np1 1.0\n# two\np2=2\n")
+    domains.write_text("[one]\np0\np1 1.0\n[two]\np2=2\n")
     arguments = ["--survey", survey, "--domains", domains, "--contrast", "made", "-o", tmp_path]
     done = codezero("corpus", "plot", corpus, *arguments)
     assert done.returncode == 0, done.stderr
@@ -96,7 +96,9 @@ def test_the_reference_list_is_what_it_says() -> None:
 
 def test_lists_name_packages_versions_and_domains(tmp_path: Path) -> None:
     path = tmp_path / "list"
-    path.write_text("first\n# tools\nzlib 1:1.2.13.dfsg-1  # of all\n\nlua5.4=5.4.4-3\n")
+    path.write_text(
+        "first\n# a comment\n[tools]\nzlib 1:1.2.13.dfsg-1  # of all\n\nlua5.4=5.4.4-3\n"
+    )
     assert read_package_list(path) == [
         ListedPackage("first", "", ""),
         ListedPackage("zlib", "1:1.2.13.dfsg-1", "tools"),
@@ -104,4 +106,7 @@ def test_lists_name_packages_versions_and_domains(tmp_path: Path) -> None:
     ]
     path.write_text("zlib 1.0 2.0\n")
     with pytest.raises(CodeZeroError, match=r"list:1: expected a package and a version"):
+        read_package_list(path)
+    path.write_text("zlib 1.0\nzlib 2.0\n")
+    with pytest.raises(CodeZeroError, match=r"list:2: zlib is there already"):
         read_package_list(path)

@@ -229,9 +229,13 @@ class Extract:
     def run(self, flags: Sequence[str]) -> int:
         corpus = Corpus(self.corpus, self.split)
         indices = [_find(corpus, name) for name in self.program] or range(len(corpus))
+        written: set[Path] = set()
         for index in indices:
             program = corpus[index]
             path = (self.out / f"{program.name}.bc").resolve()
+            if path in written:  # another version of the same file
+                path = path.with_name(f"{path.stem}#{index}.bc")
+            written.add(path)
             if not path.is_relative_to(self.out.resolve()):
                 raise CodeZeroError(f"{program.name}: would be written outside {self.out}")
             try:
@@ -296,7 +300,7 @@ class Plot:
     """
 
     corpora: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="CORPUS...")]]
-    """Whose lengths to draw."""
+    """What is trained on: its lengths are drawn, and its programs as triangles."""
     survey: Path
     """What "codezero corpus survey" wrote."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")]
@@ -315,7 +319,8 @@ class Plot:
         domains = {package.name: package.domain for package in packages}
         figures.draw_lengths([Corpus(path) for path in self.corpora], self.out / "lengths.png")
         figures.draw_headroom(table, domains, self.out / "headroom.png")
-        figures.draw_map(table, self.contrast, self.out / "map.png")
+        trained_on = [path.stem for path in self.corpora]
+        figures.draw_map(table, trained_on, self.contrast, self.out / "map.png")
         return 0
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from codezero._native import LLVM_VERSION
@@ -248,22 +249,21 @@ def _examine(
 
 
 def _prepared(sources: Iterable[UnitSource]) -> Iterator[tuple[UnitSource, Future[None]]]:
-    """The sources, each prepared while those before it are examined."""
-    ahead: deque[tuple[UnitSource, Future[None]]] = deque()
+    """The sources as they are ready, prepared while others are examined."""
+    remaining = iter(sources)
+    ahead: dict[Future[None], UnitSource] = {}
     pool = ThreadPoolExecutor(PREPARE_AHEAD)
     try:
-        for source in sources:
-            ahead.append((source, pool.submit(source.prepare)))
-            if len(ahead) > PREPARE_AHEAD:
-                yield ahead[0]
-                ahead.popleft()
-        while ahead:
-            yield ahead[0]
-            ahead.popleft()
+        while True:
+            for source in islice(remaining, PREPARE_AHEAD - len(ahead)):
+                ahead[pool.submit(source.prepare)] = source
+            if not ahead:
+                return
+            ready, _ = wait(ahead, return_when=FIRST_COMPLETED)
+            oldest = next(preparation for preparation in ahead if preparation in ready)
+            yield ahead.pop(oldest), oldest
     finally:
-        # Ended early: the first may be waited for, and the others be under way.
-        for _, preparation in ahead:
+        for preparation, source in ahead.items():
             preparation.cancel()
-        for source, _ in ahead:
             source.close()
         pool.shutdown()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
+MISSING = "figures are drawn with matplotlib and scikit-learn: pip install 'codezero[plots]'"
+
 FEWEST = 5
 """Programs of a domain or language that are shown; a box plot of fewer says nothing."""
 PCA_DIMENSIONS = 50
@@ -34,10 +36,12 @@ def draw_lengths(corpora: Sequence[Corpus], path: Path) -> None:
         for language, instructions in zip(*columns, strict=True):
             by_language[language].append(instructions)
     languages = sorted(by_language, key=lambda name: -len(by_language[name]))
+    shortest = min((min(lengths) for lengths in by_language.values()), default=50)
+    longest = max((max(lengths) for lengths in by_language.values()), default=20_000)
     figure, axes = _figure(8, 4)
     axes.hist(
         [by_language[language] for language in languages],
-        bins=np.geomspace(50, 20_000, 40).tolist(),
+        bins=np.geomspace(min(shortest, 50), max(longest, 20_000), 40).tolist(),
         stacked=True,
         label=[f"{language} ({len(by_language[language]):,})" for language in languages],
     )
@@ -78,15 +82,21 @@ def draw_headroom(survey: pa.Table, domains: Mapping[str, str], path: Path) -> N
     _save(figure, path)
 
 
-def draw_map(survey: pa.Table, contrast: Sequence[str], path: Path) -> None:
+def draw_map(
+    survey: pa.Table, trained_on: Sequence[str], contrast: Sequence[str], path: Path
+) -> None:
     """t-SNE of the features along random sequences, as Figure D2 of the paper.
 
     Args:
-        contrast: corpora whose programs are drawn as crosses.
+        trained_on: corpora whose programs are drawn as triangles, by language.
+        contrast: corpora whose programs are drawn as crosses; all others are circles.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from sklearn.preprocessing import StandardScaler
+    try:
+        from sklearn.decomposition import PCA
+        from sklearn.manifold import TSNE
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise CodeZeroError(MISSING) from None
 
     features = np.stack(survey.column("features").to_numpy())
     if len(features) <= PCA_DIMENSIONS:
@@ -96,18 +106,18 @@ def draw_map(survey: pa.Table, contrast: Sequence[str], path: Path) -> None:
     points = TSNE(random_state=0, init="pca").fit_transform(reduced)
     corpora = survey.column("corpus").to_pylist()
     languages = survey.column("language").to_pylist()
-    trained_on = Counter(corpora).most_common(1)[0][0]
+    if unknown := {*trained_on, *contrast} - set(corpora):
+        raise CodeZeroError(f"the survey has nothing of {', '.join(sorted(unknown))}")
     labels = np.array(
         [
-            f"{corpus}, {language}" if corpus == trained_on else corpus
+            f"{corpus}, {language}" if corpus in trained_on else corpus
             for corpus, language in zip(corpora, languages, strict=True)
         ]
     )
     figure, axes = _figure(9, 7)
-    order = sorted(set(labels), key=lambda label: (not label.startswith(trained_on), label))
-    for label in order:
+    for label in sorted(set(labels), key=lambda label: (", " not in label, label)):
         group = points[labels == label]
-        marker = "x" if label in contrast else "^" if label.startswith(trained_on) else "o"
+        marker = "x" if label in contrast else "^" if ", " in label else "o"
         name = f"{label} ({len(group)})"
         axes.scatter(
             group[:, 0], group[:, 1], s=14, marker=marker, alpha=0.7, linewidths=0.8, label=name
@@ -126,9 +136,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise CodeZeroError(
-            "figures are drawn with matplotlib and scikit-learn: pip install 'codezero[plots]'"
-        ) from None
+        raise CodeZeroError(MISSING) from None
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 

@@ -1,7 +1,7 @@
 """Lists of Debian source packages, as text that people edit.
 
-A line is a package and, after a space or ``=``, its version. A line of its own that begins with
-``#`` names the domain of the packages after it; elsewhere ``#`` begins a comment.
+A line is a package and, after a space or ``=``, its version. A line ``[DOMAIN]`` names the domain
+of the packages after it. ``#`` begins a comment.
 """
 
 from __future__ import annotations
@@ -36,14 +36,19 @@ def read_package_list(path: Path) -> list[ListedPackage]:
     except (OSError, UnicodeDecodeError) as error:
         raise CodeZeroError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     packages: list[ListedPackage] = []
+    names: set[str] = set()
     domain = ""
     for number, line in enumerate(lines, 1):
-        if line.startswith("#"):
-            domain = line.lstrip("# ").strip()
+        line = line.partition("#")[0].strip()
+        if line.startswith("[") and line.endswith("]"):
+            domain = line[1:-1].strip()
             continue
-        words = line.partition("#")[0].replace("=", " ", 1).split()
+        words = line.replace("=", " ", 1).split()
         if len(words) > 2:
             raise CodeZeroError(f"{path}:{number}: expected a package and a version")
+        if words and words[0] in names:
+            raise CodeZeroError(f"{path}:{number}: {words[0]} is there already")
         if words:
+            names.add(words[0])
             packages.append(ListedPackage(words[0], "".join(words[1:]), domain))
     return packages

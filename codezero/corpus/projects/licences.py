@@ -23,7 +23,7 @@ class Licences:
         except OSError:
             text = ""
         self._paragraphs = [
-            (_pattern(paragraph["files"]), paragraph["license"].partition("\n")[0].strip())
+            (_pattern(paragraph["files"]), paragraph["license"].strip().partition("\n")[0])
             for paragraph in _paragraphs(text)
             if "files" in paragraph and "license" in paragraph
         ]
