@@ -15,7 +15,7 @@ from codezero.corpus.projects.compile_flags import read_compile_commands, read_m
 from codezero.corpus.projects.includes import IncludeScanner
 from codezero.corpus.projects.licences import Licences
 from codezero.corpus.projects.source_tree import Recipe, SourceTree
-from codezero.errors import ProgramError
+from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner
 from codezero.programs import ProgramLoader
 
@@ -253,9 +253,12 @@ def test_a_recipe_stands_in_for_a_build_that_does_not_tell(tmp_path: Path) -> No
     tree = SourceTree(tmp_path, CommandRunner(60), Recipe(flags=("-IROOT/made", "-DX=9")))
     tree.configure()
     assert compiles(tree, "a.c")
-    tree = SourceTree(tmp_path, CommandRunner(60), Recipe(flags=("-DX=9",)))
-    tree.configure()
-    assert not compiles(tree, "a.c"), "with a recipe's flags nothing is guessed"
+    for flags in ((), ("-DX=9",)):
+        tree = SourceTree(tmp_path, CommandRunner(60), Recipe(flags=flags))
+        tree.configure()
+        assert not compiles(tree, "a.c"), "with a recipe's flags nothing is guessed"
+    with pytest.raises(CodeZeroError, match="the recipe's command fails: exit 3"):
+        SourceTree(tmp_path, CommandRunner(60), Recipe(("exit 3",))).configure()
 
 
 def test_links_and_hidden_folders_are_no_files_of_the_tree(tmp_path: Path) -> None:

@@ -117,9 +117,10 @@ class Recipe:
     commands: tuple[str, ...] = ()
     """For the shell, in the tree's root, each under `CONFIGURE_SECONDS`."""
     make: tuple[str, ...] = ()
-    """Arguments by which make tells what it would do."""
-    flags: tuple[str, ...] = ()
-    """For every file, instead of what else is known; ``ROOT`` stands for the tree's root."""
+    """Arguments by which make tells what it would do; of use without ``flags``."""
+    flags: tuple[str, ...] | None = None
+    """For every file, and nothing is guessed; ``ROOT`` is the tree's root. None leaves it to
+    make."""
 
 
 class SourceTree:
@@ -149,7 +150,7 @@ class SourceTree:
                 done = self._run(["sh", "-c", command], CONFIGURE_SECONDS)
                 if done is None or done.returncode != 0:
                     raise CodeZeroError(f"the recipe's command fails: {command}")
-            if not self._recipe.flags:
+            if self._recipe.flags is None:
                 self._flags = self._recorded_flags(self._recipe.make)
             return None
         found = None
@@ -251,7 +252,7 @@ class SourceTree:
 
     def flags(self, file: Path, front_end: FrontEnd) -> tuple[str, ...]:
         """The flags of the project's build, where it tells; and folders for what is missing."""
-        if self._recipe is not None and self._recipe.flags:
+        if self._recipe is not None and self._recipe.flags is not None:
             return tuple(flag.replace("ROOT", str(self.root)) for flag in self._recipe.flags)
         folders = self._scanner.folders(file)
         recorded = self._flags.get(file.resolve(), ())
