@@ -62,12 +62,17 @@ class Entry:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
+def stable_hash(text: str) -> bytes:
+    """Eight bytes that are the same in every run: what samples and splits are chosen by."""
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()
+
+
 def split_of(package: str) -> str:
     """The split that all of a package's programs are in, unless their source says another.
 
     By a hash of the name alone, so that it stays as the corpus grows, and no package is in two.
     """
-    point = int.from_bytes(hashlib.blake2b(package.encode(), digest_size=8).digest(), "big") % 100
+    point = int.from_bytes(stable_hash(package), "big") % 100
     for split, percent in zip(SPLITS, SPLIT_PERCENT, strict=True):
         if point < percent:
             return split

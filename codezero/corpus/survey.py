@@ -7,7 +7,6 @@ paper), by which programs that react alike to passes lie close together.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
+from codezero.corpus.entry import stable_hash
 from codezero.env.environment import PhaseOrderingEnv
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.files import replacing
@@ -141,7 +141,7 @@ def sample(path: Path, programs: int) -> list[Task]:
 
     def order(index: int) -> bytes:
         package, file, _ = described[index]
-        return hashlib.blake2b(f"{package}/{file}".encode(), digest_size=8).digest()
+        return stable_hash(f"{package}/{file}")
 
     chosen = sorted(range(len(corpus)), key=order)[:programs]
     tasks = []

@@ -7,7 +7,6 @@ validate with.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from functools import cached_property, partial
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codezero.compiler.program import Program
+from codezero.corpus.entry import stable_hash
 from codezero.corpus.projects.dialects import LENIENT_CXX
 from codezero.corpus.unit import Unit
 from codezero.errors import CodeZeroError
@@ -56,7 +56,7 @@ class CodeContestsSource:
             return f"code_contests:{HUB_NAME}"
         files = sorted(self._folder.rglob("*.parquet"))
         sizes = "".join(f"{file.name}:{file.stat().st_size}\n" for file in files)
-        return f"code_contests:{self._folder.resolve()}:{_hash(sizes).hex()}"
+        return f"code_contests:{self._folder.resolve()}:{stable_hash(sizes).hex()}"
 
     def prepare(self) -> None:
         pass
@@ -114,11 +114,11 @@ class CodeContestsSource:
                 "not of CodeContests: a problem whose solutions are no lists of languages and texts"
             ) from None
         texts = dict.fromkeys(text for language, text in pairs if language == CXX and text)
-        for text in sorted(texts, key=_hash)[:limit]:
+        for text in sorted(texts, key=stable_hash)[:limit]:
             yield Unit(
                 package="code_contests",
                 version="",
-                path=f"{problem_name}/{_hash(text).hex()}.cpp",
+                path=f"{problem_name}/{stable_hash(text).hex()}.cpp",
                 language="C++",
                 licence="CC-BY-4.0",
                 load=partial(_compile, text),
@@ -131,7 +131,3 @@ def _compile(text: str, loader: ProgramLoader) -> Program:
         file = Path(folder) / "solution.cpp"
         file.write_bytes(text.encode(errors="replace"))
         return loader.load([file], FLAGS)[0]
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from codezero.compiler.frontends import FrontEnd
 from codezero.compiler.program import Program
+from codezero.corpus.entry import stable_hash
 from codezero.corpus.projects.licences import Licences
 from codezero.corpus.projects.source_tree import Recipe, SourceTree
 from codezero.corpus.unit import Unit, compiled
@@ -209,7 +209,7 @@ class DebianSource:
     @property
     def key(self) -> str:
         how = repr((self._recipe, self._only)) if self._recipe or self._only else ""
-        return f"debian:{self.name}={self.version}" + (how and f":{_hash(how).hex()}")
+        return f"debian:{self.name}={self.version}" + (how and f":{stable_hash(how).hex()}")
 
     @property
     def selection(self) -> str:
@@ -245,7 +245,7 @@ class DebianSource:
         ]
         if self._sample is not None:
             files = sorted(
-                sorted(files, key=lambda f: _hash(f[0]))[: self._sample], key=itemgetter(0)
+                sorted(files, key=lambda f: stable_hash(f[0]))[: self._sample], key=itemgetter(0)
             )
         for path, file, front_end in files:
             yield Unit(
@@ -270,10 +270,6 @@ class DebianSource:
 
 def _printable(path: Path) -> str:
     return str(path).encode(errors="backslashreplace").decode()
-
-
-def _hash(path: str) -> bytes:
-    return hashlib.blake2b(path.encode(), digest_size=8).digest()
 
 
 @dataclass(frozen=True)
