@@ -34,6 +34,7 @@ from codezero.corpus.sources.parquet import ParquetSource
 from codezero.corpus.unit import Unit, UnitSource
 from codezero.env import PhaseOrderingEnv
 from codezero.errors import CodeZeroError
+from codezero.programs.load import ProgramLoader
 
 
 def function(name: str, seed: int, loops: int = 3) -> str:
@@ -383,6 +384,32 @@ def test_a_compiler_that_hangs_or_crashes_costs_its_file(
     report = run(tmp_path / "c.parquet", FilesSource(folder))
     assert report.programs == 1
     assert report.rejected == {"compiling takes too long": 1, "the compiler crashes": 1}
+
+
+def test_clangs_driver_is_asked_once_for_flags_that_mean_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, clang = tmp_path / "log", tmp_path / "clang"
+    clang.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && echo version 22.1 && exit\n"
+        f'case "$*" in *-###*) echo "$@" >> {log} ;; esac\n'
+        f'exec {CLANG.require()} "$@"\n'
+    )
+    clang.chmod(0o755)
+    monkeypatch.setenv("CODEZERO_CLANG", str(clang))
+    folder = write(tmp_path / "p", a=function("f", 1), b=function("g", 2))
+    sections = []
+    with ProgramLoader() as loader:
+        for name, flags in (
+            ("a", ["-DX=1"]),
+            ("b", ["-DX=2", "-I/include", "-DY"]),
+            ("a", ["-ffunction-sections"]),
+            ("b", ["-DX=1", "-ffunction-sections", "-DZ"]),
+        ):
+            program, _ = loader.load([folder / f"{name}.c"], flags)
+            sections.append(program.options.function_sections)
+    assert sections == [False, False, True, True]
+    assert len(log.read_text().splitlines()) == 2
 
 
 # Builds that are interrupted

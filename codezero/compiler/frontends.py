@@ -227,11 +227,33 @@ def _compile_options(
 ) -> CompileOptions:
     """What the flags mean for optimisation and code generation, in the words of clang's driver.
 
+    The driver is asked once for flags that differ only in where headers are and what macros mean:
+    it takes nearly as long as compiling a small file.
+
     Raises:
         ProgramError: flags that change what clang does while it optimises in a way that cannot be
             repeated here (of those that instrument the program, it would lose the instruments), or
             that write files besides the object.
     """
+    question = (compiler, path.suffix, *(f for f in flags if not _ONLY_PREPROCESSES.match(f)))
+    options = _answered.get(question)
+    if options is None:
+        options = _ask_driver(compiler, path, flags, runner)
+        if len(_answered) < MAX_ANSWERS:
+            _answered[question] = options
+    return options
+
+
+MAX_ANSWERS = 10_000
+_answered: dict[tuple[str, ...], CompileOptions] = {}
+_ONLY_PREPROCESSES = re.compile(r"-(I|D|U|isystem|iquote|idirafter|fmacro-prefix-map=).")
+"""Flags that only the preprocessor reads, joined with their values. An option whose value is the
+next argument is not among them: that argument would be taken for a flag."""
+
+
+def _ask_driver(
+    compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner
+) -> CompileOptions:
     command = [compiler, *flags, "-Oz", "-###", "-c", str(path)]
     arguments = _first_cc1_line(run_compiler(command, path, runner))
     for argument in (*flags, *arguments):
