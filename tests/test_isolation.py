@@ -113,6 +113,15 @@ def test_a_command_is_killed_with_all_that_it_started(how: str, tmp_path: Path) 
             runner.run(["true"])
 
 
+def test_what_a_command_leaves_behind_ends_with_it() -> None:
+    script = "sleep 60 >/dev/null 2>&1 & echo $!"
+    done = CommandRunner(60).run(["sh", "-c", script])
+    start = time.monotonic()
+    while is_alive(int(done.stdout)):
+        assert time.monotonic() - start < 10
+        time.sleep(0.05)
+
+
 def test_a_worker_is_interrupted_from_another_thread(worker: Worker) -> None:
     worker.call("add", 1)
     threading.Timer(0.5, worker.interrupt).start()

@@ -70,11 +70,10 @@ class CommandRunner:
             self._process = process
         try:
             output, errors = process.communicate(stdin, timeout or self.timeout)
-        except BaseException:
+        finally:
+            # What it has left behind, too: a configure step may start a daemon.
             _kill_session(process)
             process.wait()
-            raise
-        finally:
             with self._lock:
                 self._process = None
         if self._interrupted:
