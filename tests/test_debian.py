@@ -145,6 +145,9 @@ def codezero(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_each_file_of_a_package_is_a_unit(archive: Path, tmp_path: Path) -> None:
     report = run(tmp_path / "c.parquet", "mixed")
     assert report == Report(5, 7, {"a header is missing": 1, "does not compile": 1}, {})
+    assert report.missing_headers == {"windows.h": 1}
+    assert report.by_package == {"mixed": {"units": 7, "programs": 5}}
+    assert report.setups == {"debian:mixed=1.0": "as it came, flags of 0 files told"}
     rows = {row["path"]: row for row in pq.read_table(tmp_path / "c.parquet").to_pylist()}
     assert {path: row["language"] for path, row in rows.items()} == {
         "src/main.c": "C",
@@ -163,6 +166,16 @@ def test_the_newest_version_is_taken_or_the_one_asked_for(archive: Path, tmp_pat
         run(tmp_path / f"{version}.parquet", request)
         rows = pq.read_table(tmp_path / f"{version}.parquet").to_pylist()
         assert {row["version"] for row in rows} == {version} and len(rows) == 8
+
+
+def test_an_older_version_is_taken_where_the_newest_is_gone(archive: Path, tmp_path: Path) -> None:
+    (archive / "pool" / "many_2.0.dsc").unlink()
+    report = run(tmp_path / "c.parquet", "many")
+    assert report.programs == 8 and not report.failed_sources
+    assert set(pq.read_table(tmp_path / "c.parquet").column("version").to_pylist()) == {"1.0"}
+    report = run(tmp_path / "d.parquet", "many=2.0", "mixed")
+    (error,) = report.failed_sources.values()
+    assert error.startswith("many=2.0: ") and error.endswith("there is many=1.0")
 
 
 def test_packages_that_cannot_be_had_do_not_stop_the_rest(archive: Path, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ EXAMINE_SECONDS = 10.0
 """Time limit of an examination, five times what the passes of -Oz may take."""
 PREPARE_AHEAD = 2
 """Sources that are fetched and configured while others are examined."""
+HEADERS_REPORTED = 40
+MISSING_HEADER = "a header is missing"
 COMMIT_UNITS = 20
 """Units between commits: what a kill may lose."""
 
@@ -47,6 +49,10 @@ class Report:
     """Sources that could not be read to their end, and why."""
     by_package: dict[str, dict[str, int]] = field(default_factory=dict, compare=False)
     """Units and programs of each package."""
+    missing_headers: dict[str, int] = field(default_factory=dict, compare=False)
+    """The headers that most units lack, and how many do: what else might be installed."""
+    setups: dict[str, str] = field(default_factory=dict, compare=False)
+    """How each Debian package was configured, by its source's key."""
 
 
 class UnitWorker:
@@ -110,7 +116,7 @@ def classify(message: str) -> Rejection:
     if "the file is empty" in message:
         return Rejection("empty")
     if found := _MISSING_HEADER.search(message):
-        return Rejection("a header is missing", found[1])
+        return Rejection(MISSING_HEADER, found[1])
     found = _FIRST_ERROR.search(message)
     return Rejection("does not compile", found[1] if found else message.splitlines()[0])
 
@@ -161,6 +167,8 @@ def build(
             dict(rejected.most_common()),
             errors,
             {p: {"units": units[p], "programs": kept[p]} for p in sorted(units)},
+            dict(journal.details(keys, MISSING_HEADER).most_common(HEADERS_REPORTED)),
+            journal.setups(keys),
         )
 
 
@@ -225,7 +233,7 @@ def _examine(
         source = state.source
         source.close()
         if state.error is not None or not state.lacks_compiler:
-            journal.finish(source.key, source.selection, state.error)
+            journal.finish(source.key, source.selection, source.setup, state.error)
         on_source(source, state.error)
 
     examined = run_each(

@@ -20,12 +20,14 @@ from codezero.corpus.examine import Examination
 from codezero.corpus.unit import Unit
 from codezero.errors import CodeZeroError
 
-FORMAT = "2"
+FORMAT = "3"
 """Of the tables below."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS source (key TEXT PRIMARY KEY, selection TEXT NOT NULL, error TEXT);
+CREATE TABLE IF NOT EXISTS source (
+  key TEXT PRIMARY KEY, selection TEXT NOT NULL, setup TEXT NOT NULL, error TEXT
+);
 CREATE TABLE IF NOT EXISTS unit (
   source TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, path TEXT NOT NULL,
   language TEXT NOT NULL, licence TEXT NOT NULL, split TEXT NOT NULL, stamp TEXT NOT NULL,
@@ -144,9 +146,11 @@ class Journal:
             ),
         )
 
-    def finish(self, source: str, selection: str, error: str | None = None) -> None:
+    def finish(self, source: str, selection: str, setup: str, error: str | None = None) -> None:
         """Record that a source is done, or why it could not be."""
-        self._execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?)", (source, selection, error))
+        self._execute(
+            "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?)", (source, selection, setup, error)
+        )
         self.commit()
 
     def commit(self) -> None:
@@ -203,6 +207,19 @@ class Journal:
             f"AND source IN ({_marks(sources)}) GROUP BY reason"
         )
         return Counter(dict(self._database.execute(query, sources)))
+
+    def details(self, sources: list[str], reason: str) -> Counter[str]:
+        """The details of the units that were left out for a reason, and how many have each."""
+        query = (
+            "SELECT detail, count(*) FROM unit WHERE reason = ? "
+            f"AND source IN ({_marks(sources)}) GROUP BY detail"
+        )
+        return Counter(dict(self._database.execute(query, (reason, *sources))))
+
+    def setups(self, sources: list[str]) -> dict[str, str]:
+        """How the sources were set up of which that is worth telling."""
+        query = f"SELECT key, setup FROM source WHERE setup != '' AND key IN ({_marks(sources)})"
+        return dict(self._database.execute(query, sources))
 
     def unit_counts(self, sources: list[str]) -> Counter[str]:
         """How many units some sources have, by package."""

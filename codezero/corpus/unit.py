@@ -56,6 +56,11 @@ class UnitSource(Protocol):
         """Whether the units of a key and selection never change: once done, it is not opened."""
         ...
 
+    @property
+    def setup(self) -> str:
+        """How `prepare` went about it, for the report; empty where there is only one way."""
+        ...
+
     def prepare(self) -> None:
         """Fetch and set up what `units` reads. Called once, before it, from any thread.
 

@@ -138,6 +138,8 @@ class SourceTree:
         self._recipe = recipe
         self._flags: CompileFlags = {}
         self._files = list(self._find_files())
+        self.setup = ""
+        """How `configure` went about it, in words for a report."""
 
     def configure(self) -> str | None:
         """Configure the tree by the first build system that then tells how files are compiled.
@@ -145,6 +147,12 @@ class SourceTree:
         Returns the build system's name, or None if none does with what is installed: files are
         then compiled with flags that are guessed.
         """
+        configured_by = self._configure()
+        how = "recipe" if self._recipe is not None else configured_by or "as it came"
+        self.setup = f"{how}, flags of {len(self._flags)} files told"
+        return configured_by
+
+    def _configure(self) -> str | None:
         if self._recipe is not None:
             for command in self._recipe.commands:
                 done = self._run(["sh", "-c", command], CONFIGURE_SECONDS)

@@ -58,6 +58,10 @@ class CodeContestsSource:
         sizes = "".join(f"{file.name}:{file.stat().st_size}\n" for file in files)
         return f"code_contests:{self._folder.resolve()}:{stable_hash(sizes).hex()}"
 
+    @property
+    def setup(self) -> str:
+        return ""
+
     def prepare(self) -> None:
         pass
 

@@ -96,6 +96,24 @@ class SourceArchive:
                 found[name[1]].add(version[1])
         return {name: _newest_first(versions) for name, versions in found.items()}
 
+    def newest_to_be_had(self, name: str, versions: Sequence[str]) -> str:
+        """The newest version whose description can be fetched: an index may name what is gone.
+
+        Args:
+            versions: the newest first. The oldest is the answer if no newer one can be fetched;
+                whether it can be shows in `unpack`.
+        """
+        for version in versions[:-1]:
+            description = ["source", "--dsc-only", "--download-only", "--only-source"]
+            with tempfile.TemporaryDirectory(prefix="codezero-") as folder:
+                command = ["apt-get", *self._with_index(), *description, f"{name}={version}"]
+                try:
+                    self._run(command, cwd=Path(folder))
+                except CodeZeroError:
+                    continue
+            return version
+        return versions[-1]
+
     def unpack(self, name: str, version: str, folder: Path, runner: CommandRunner) -> Path:
         """Fetch a package and unpack it, with Debian's patches; returns its folder.
 
@@ -215,6 +233,10 @@ class DebianSource:
     def selection(self) -> str:
         return "" if self._sample is None else f"sample of {self._sample}"
 
+    @property
+    def setup(self) -> str:
+        return "" if self._tree is None else self._tree.setup
+
     def prepare(self) -> None:
         if not self.version:
             raise CodeZeroError(f"{self.name}: no such source package")
@@ -299,11 +321,12 @@ def debian_sources(
     archive.fetch_index()
     unversioned = [request.name for request in requests if not request.version]
     versions = archive.versions(unversioned) if unversioned else {}
+    newest = {name: archive.newest_to_be_had(name, found) for name, found in versions.items()}
     return [
         DebianSource(
             archive,
             request.name,
-            request.version or versions.get(request.name, [""])[0],
+            request.version or newest.get(request.name, ""),
             sample=sample,
             only=request.only,
             recipe=request.recipe,

@@ -57,6 +57,10 @@ class FilesSource:
     def is_fixed(self) -> bool:
         return not self._path.is_dir()
 
+    @property
+    def setup(self) -> str:
+        return ""
+
     def prepare(self) -> None:
         if self._path.is_dir():
             return

@@ -41,6 +41,10 @@ class ParquetSource:
     def is_fixed(self) -> bool:
         return True
 
+    @property
+    def setup(self) -> str:
+        return ""
+
     def prepare(self) -> None:
         pass
 
