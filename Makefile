@@ -2,6 +2,8 @@
 # builds codezero into .venv/, after which .venv/bin/codezero is the command.
 
 PYTHON ?= python3
+# What the tests of the training part run with; codezero itself takes any from pyproject.toml on.
+TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/*)
 SMOKE := build/smoke
@@ -58,6 +60,7 @@ format: .venv/installed
 	$(BIN)/pip install -q --upgrade "pip>=25.1"
 	$(BIN)/pip install -q "scikit-build-core>=0.11" "nanobind>=3.0" ninja wheel
 	$(BIN)/pip install -q --no-build-isolation -Cbuild-dir=build/editable --editable .
+	$(BIN)/pip install -q $(TORCH)
 	$(BIN)/pip install -q --group dev
 	touch $@
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "Compare ways to choose passes over suites of programs",
     "corpus": "Build collections of programs to train on, and look into them",
     "suite": "Make held-out suites of Debian source packages",
+    "train": "Train an agent on a corpus",
     "fuzz": "Run random pass sequences and reduce what goes wrong",
     "doctor": "Say what is installed, what is missing and how to install it",
 }

@@ -1,0 +1,201 @@
+"""``codezero train``: train an agent on a corpus."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from codezero.dreamer.config import PRESETS
+from codezero.errors import CodeZeroError
+from codezero.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from codezero.training.trainer import Trainer, Values
+
+
+@dataclass(frozen=True)
+class Options(TrainConfig):
+    """Train an agent on the training split of a corpus; validate it on another split.
+
+    All that a run needs to go on is in its folder. Ctrl-C saves and stops. After that, or after
+    whatever else ended it, --resume FOLDER goes on from the last checkpoint.
+    """
+
+    corpus: Annotated[Path | None, tyro.conf.arg(metavar="FILE.parquet")] = None
+    """What "codezero corpus build" made."""
+    logdir: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """The run's folder, for checkpoints, log.jsonl and TensorBoard."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """A run to go on with, under its own settings."""
+    preset: str = "small"
+    """Sizes and settings of the agent to begin from: paper, small or debug."""
+    device: str = "auto"
+    """cpu, cuda, or cuda:N; auto is cuda where there is one."""
+    threads: int = 0
+    """CPU threads of the networks; 0 leaves it to torch."""
+
+    def run_config(self) -> TrainConfig:
+        return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
+
+
+def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
+    """Exits 130 if it was interrupted, everything saved."""
+    if flags:
+        raise CodeZeroError("train: a corpus is compiled; there is nothing for flags to do")
+    if importlib.util.find_spec("torch") is None:
+        raise CodeZeroError("train: PyTorch is not installed: pip install 'codezero[train]'")
+    return _train(_parse(list(arguments)))
+
+
+def _parse(arguments: list[str]) -> Options:
+    """The options, with those of the preset that they name as defaults."""
+    preset = Options.preset
+    for index, argument in enumerate(arguments):
+        if argument == "--preset" and index + 1 < len(arguments):
+            preset = arguments[index + 1]
+        elif argument.startswith("--preset="):
+            preset = argument.partition("=")[2]
+    if preset not in PRESETS:
+        raise CodeZeroError(f"train: no preset '{preset}'; choose from: {', '.join(PRESETS)}")
+    default = Options(dreamer=PRESETS[preset])
+    return tyro.cli(Options, prog="codezero train", args=arguments, default=default)
+
+
+def _train(options: Options) -> int:
+    import torch
+
+    from codezero.training.run import new_run, open_trainer
+
+    if (options.resume is None) == (options.corpus is None or options.logdir is None):
+        raise CodeZeroError("train: give --corpus and --logdir, or --resume")
+    if options.threads < 0:
+        raise CodeZeroError("train: --threads is not negative")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = _device(options.device)
+    if options.corpus is not None and options.logdir is not None:
+        folder = options.logdir
+        new_run(folder, options.run_config(), options.corpus)
+    else:
+        assert options.resume is not None
+        folder = options.resume
+    view = View(folder)
+    with open_trainer(
+        folder, resume=options.resume is not None, device=device, on_log=view.show
+    ) as trainer:
+        view.begin(trainer)
+        with view, _stopping_on_signals(trainer) as stopped:
+            trainer.run()
+        print(f"{folder}: {trainer.steps:,} steps, {trainer.updates:,} updates")
+        return 130 if stopped else 0
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise CodeZeroError(f"train: --device {name} cannot be used: {reason}") from None
+    return str(device)
+
+
+@contextmanager
+def _stopping_on_signals(trainer: Trainer) -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM have the trainer save and stop; a second one ends it at once."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        trainer.stop()
+        signal.signal(number, signal.default_int_handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class View:
+    """What a run shows while it runs: a table that stays in place, or lines where none can."""
+
+    SHOWN = (
+        ("episodes/return", "return"),
+        ("episodes/ratio", "-Oz over best, training"),
+        ("validation/geomean", "-Oz over best, validation"),
+        ("validation/with_fallback", "the same, never worse than -Oz"),
+        ("world/loss", "world model's loss"),
+        ("behaviour/entropy", "policy's entropy"),
+        ("rate/steps", "environment steps a second"),
+        ("rate/updates", "updates a second"),
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._values: Values = {}
+        self._live: Any = None
+
+    def begin(self, trainer: Trainer) -> None:
+        self._config: TrainConfig = trainer.config
+        self._first_step, self._began = trainer.steps, time.monotonic()
+        self._step = trainer.steps
+
+    def __enter__(self) -> View:
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(self._table(), refresh_per_second=2)
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, step: int, values: Values) -> None:
+        self._step = step
+        self._values |= values
+        if self._live is not None:
+            self._live.update(self._table())
+        else:
+            shown = [f"{name} {values[key]:.4g}" for key, name in self.SHOWN if key in values]
+            print(f"{step:>9,} steps: {', '.join(shown)}", flush=True)
+
+    def _table(self) -> Any:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, title=str(self._folder), show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        table.add_row("steps", f"{self._step:,} of {self._config.steps:,}")
+        table.add_row("updates", f"{self._values.get('updates', 0):,}")
+        for key, name in self.SHOWN:
+            if key in self._values:
+                table.add_row(name, f"{self._values[key]:.4g}")
+        table.add_row("time left", self._time_left())
+        return table
+
+    def _time_left(self) -> str:
+        done = self._step - self._first_step
+        if not done:
+            return "-"
+        seconds = (time.monotonic() - self._began) / done * (self._config.steps - self._step)
+        hours, minutes = divmod(int(seconds) // 60, 60)
+        return f"{hours} h {minutes:02} min"

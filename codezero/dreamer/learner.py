@@ -1,0 +1,163 @@
+"""Learning: one update of the world model, then of the actor and critic in its imagination."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codezero.dreamer.behaviour import Behaviour
+from codezero.dreamer.config import DreamerConfig
+from codezero.dreamer.replay import Rows
+from codezero.dreamer.rssm import State
+from codezero.dreamer.world_model import Metrics, Sequences, WorldModel
+
+EAGER_UPDATES = 3
+"""Updates before the rest is captured as a CUDA graph: they let libraries choose and allocate."""
+
+
+class Learner:
+    """The networks, their optimisers, and the update.
+
+    On a GPU the update computes in bfloat16 with float32 weights, and is captured as one CUDA graph
+    after a few eager ones. On a CPU it is eager, in float32.
+
+    Args:
+        layout, actions: see `WorldModel`.
+        seed: of initial weights and all sampling; None leaves torch's generator as it is.
+    """
+
+    def __init__(
+        self,
+        layout: Mapping[str, slice],
+        actions: int,
+        config: DreamerConfig,
+        device: torch.device | str = "cpu",
+        seed: int | None = 0,
+    ) -> None:
+        self.device = torch.device(device)
+        if seed is not None:
+            torch.manual_seed(seed)
+        self.config = config
+        self.world = WorldModel(layout, actions, config).to(self.device)
+        self.behaviour = Behaviour(actions, config).to(self.device)
+        settings = config.optimizer
+        on_gpu = self.device.type == "cuda"
+
+        def adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(
+                [p for p in module.parameters() if p.requires_grad],
+                lr=rate,
+                eps=settings.epsilon,
+                weight_decay=settings.weight_decay,
+                fused=True,
+                capturable=on_gpu,
+            )
+
+        self._world_optimizer = adam(self.world, settings.world_rate)
+        self._behaviour_optimizer = adam(self.behaviour, settings.behaviour_rate)
+        self.updates = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: Sequences | None = None
+        self._latest: Metrics = {}
+        self._sums: Metrics = {}
+        self._summed = 0
+
+    def update(self, rows: Rows) -> None:
+        """Learn from one batch, which `Replay.draw` gives."""
+        if self.device.type == "cuda":
+            self._update_on_gpu(rows)
+        else:
+            self._latest = self._update(Sequences(*map(torch.from_numpy, rows)))
+        self.updates += 1
+        if self.updates % self.config.behaviour.slow_critic_every == 0:
+            self.behaviour.update_slow_critic()
+        for name, value in self._latest.items():
+            self._sums[name] = value + self._sums.get(name, 0.0)
+        self._summed += 1
+
+    def metrics(self) -> dict[str, float]:
+        """Means of the losses and what else describes an update, since the last call."""
+        if not self._summed:
+            return {}
+        names = list(self._sums)
+        means = (torch.stack([self._sums[name].float() for name in names]) / self._summed).tolist()
+        self._sums, self._summed = {}, 0
+        return dict(zip(names, means, strict=True))
+
+    def _update(self, sequences: Sequences) -> Metrics:
+        with self._autocast():
+            loss, states, world_metrics = self.world(sequences)
+        norm = self._step(self._world_optimizer, self.world, loss)
+        start = State(*(part.detach().flatten(0, 1) for part in states))
+        # In a context of its own: autocast keeps the weights that it has cast until it is left,
+        # and those that are cast here have no gradient.
+        with self._autocast():
+            trajectories = self.behaviour.imagine(self.world, start)
+        with self._autocast():
+            goes_on = sequences.goes_on.flatten()
+            loss, behaviour_metrics = self.behaviour(self.world, trajectories, goes_on)
+        behaviour_norm = self._step(self._behaviour_optimizer, self.behaviour, loss)
+        return {
+            **world_metrics,
+            "world/gradient_norm": norm,
+            **behaviour_metrics,
+            "behaviour/gradient_norm": behaviour_norm,
+        }
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def _step(self, optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.optimizer.clip)
+        optimizer.step()
+        return norm.detach()
+
+    def _update_on_gpu(self, rows: Rows) -> None:
+        arrays = [torch.from_numpy(column).pin_memory() for column in rows]
+        if self._inputs is None:
+            self._inputs = Sequences(*(array.to(self.device) for array in arrays))
+        for place, array in zip(self._inputs, arrays, strict=True):
+            place.copy_(array, non_blocking=True)
+        if self._graph is not None:
+            self._graph.replay()
+        elif self.updates < EAGER_UPDATES:
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                self._latest = self._update(self._inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+        else:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._latest = self._update(self._inputs)
+            self._graph.replay()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that learning goes on from, torch's random numbers included."""
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "world": self.world.state_dict(),
+            "behaviour": self.behaviour.state_dict(),
+            "world_optimizer": self._world_optimizer.state_dict(),
+            "behaviour_optimizer": self._behaviour_optimizer.state_dict(),
+            "updates": self.updates,
+            "random": random,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.world.load_state_dict(state["world"])
+        self.behaviour.load_state_dict(state["behaviour"])
+        self._world_optimizer.load_state_dict(state["world_optimizer"])
+        self._behaviour_optimizer.load_state_dict(state["behaviour_optimizer"])
+        self.updates = state["updates"]
+        torch.set_rng_state(state["random"]["cpu"].cpu())
+        if self.device.type == "cuda" and "cuda" in state["random"]:
+            torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self.device)
+        self._graph = None

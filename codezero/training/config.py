@@ -1,0 +1,89 @@
+"""What defines a training run: the task, the agent, and how the two meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from codezero.compiler.objectives import Objective
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import DEFAULT_SPACE, load_space
+from codezero.dreamer.config import PRESETS, DreamerConfig
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """The decision process; see `codezero.env.PhaseOrderingEnv`."""
+
+    space: str = DEFAULT_SPACE
+    """A built-in pass space, or a TOML file."""
+    objective: Objective = Objective.INSTRUCTIONS
+    protocol: Protocol = Protocol.CLANG
+    max_steps: int = 45
+    observe_sizes: bool = False
+    step_seconds: float = 10.0
+    """Wall time of a step."""
+    limit_is_end: bool = False
+    """Whether the limit on steps counts as an end for good: values then look no further."""
+
+    def episode_settings(self) -> EpisodeSettings:
+        """Raises `CodeZeroError` or `ValueError` for what cannot be."""
+        return EpisodeSettings(
+            space=load_space(self.space),
+            objective=self.objective,
+            protocol=self.protocol,
+            max_steps=self.max_steps,
+            observe_sizes=self.observe_sizes,
+        )
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How experience is gathered."""
+
+    envs: int = 0
+    """Environments, a process each; 0 is two a core."""
+    random_steps: int = 500
+    """Steps of uniformly random actions to begin with."""
+    random_share: float = 0.05
+    """Share of uniformly random actions afterwards."""
+    first_updates: int = 100
+    """Updates after the random steps, before the agent acts."""
+    steps_per_update: float = 5.0
+    """Environment steps for each update after that."""
+    in_order: bool = False
+    """Wait for every environment at each step, so that a run can be repeated exactly."""
+
+    def __post_init__(self) -> None:
+        if self.envs < 0 or self.random_steps < 0 or self.first_updates < 0:
+            raise CodeZeroError("envs, random_steps and first_updates are not negative")
+        if not (0 <= self.random_share <= 1 and self.steps_per_update > 0):
+            raise CodeZeroError("random_share is between 0 and 1, steps_per_update more than 0")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Intervals are counted in environment steps.
+    """
+
+    task: TaskSettings = field(default_factory=TaskSettings)
+    dreamer: DreamerConfig = field(default_factory=lambda: PRESETS["small"])
+    rollouts: RolloutSettings = field(default_factory=RolloutSettings)
+    steps: int = 1_000_000
+    """Environment steps in all."""
+    log_every: int = 500
+    validate_every: int = 2_000
+    checkpoint_every: int = 5_000
+    validation_programs: int = 100
+    """Of the corpus's validation split, chosen by a hash of their names."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise CodeZeroError(f"{name} is {getattr(self, name)}; it is at least 1")
+        if self.validation_programs < 0:
+            raise CodeZeroError("validation_programs is not negative")

@@ -1,0 +1,262 @@
+"""The training loop: act, remember, learn, validate, save."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codezero.dreamer.config import to_dict
+from codezero.dreamer.learner import Learner
+from codezero.dreamer.policy import Actor
+from codezero.dreamer.replay import Replay
+from codezero.training import checkpoints
+from codezero.training.config import TrainConfig
+from codezero.training.log import RunLog
+from codezero.training.rollouts import Environments, Experience, RolloutWorker
+from codezero.training.validation import Score
+
+Values = dict[str, Any]
+
+
+class Trainer:
+    """A training run.
+
+    Args:
+        envs: where experience comes from.
+        layout, actions: of the environments; see `codezero.dreamer.world_model.WorldModel`.
+        validate: plays the validation programs with a policy; None for none.
+        folder: the run's; see `codezero.training.checkpoints`.
+        resume: go on from the folder's last checkpoint.
+        on_log: called with what is logged, beside the log.
+
+    Raises:
+        CodeZeroError: the checkpoint is missing, broken, or of other sizes.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        envs: Environments,
+        layout: Mapping[str, slice],
+        actions: int,
+        folder: Path,
+        *,
+        validate: Callable[[Learner], Score] | None = None,
+        device: torch.device | str = "cpu",
+        resume: bool = False,
+        on_log: Callable[[int, Values], None] = lambda step, values: None,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.steps = 0
+        """Environment steps so far."""
+        self._validate = validate
+        self._on_log = on_log
+        self._envs = envs
+        self._learner = Learner(layout, actions, config.dreamer, device, config.seed)
+        size = max(part.stop for part in layout.values())
+        self._replay = Replay(size, config.dreamer.replay)
+        self._replay_files = checkpoints.ReplayFiles(folder / "replay")
+        self._rng = np.random.default_rng(config.seed)
+        self._programs_rng = np.random.default_rng(config.seed)
+        """Draws programs; the environments have it."""
+        envs.np_random = self._programs_rng
+        self._worker = RolloutWorker(
+            envs,
+            Actor(self._learner.world, self._learner.behaviour, envs.num_envs),
+            limit_is_end=config.task.limit_is_end,
+            in_order=config.rollouts.in_order,
+        )
+        self._owed = 0.0
+        """Updates that are due."""
+        self._best: float | None = None
+        self._seconds = 0.0
+        """Wall time of the run before this process."""
+        self._began = time.monotonic()
+        self._stopping = False
+        self._interval = _Interval()
+        if resume:
+            self._load()
+        self._log = RunLog(folder, self.steps)
+
+    def run(self) -> None:
+        """Train to the end, or until `stop`, and save."""
+        config = self.config
+        try:
+            self._worker.begin()
+            while self.steps < config.steps and not self._stopping:
+                before = self.steps
+                self._gather(going_on=True)
+                self._learn()
+                if _passes(config.log_every, before, self.steps):
+                    self._write_log()
+                if _passes(config.validate_every, before, self.steps):
+                    self._run_validation()
+                if _passes(config.checkpoint_every, before, self.steps):
+                    self._settle()
+                    self._save()
+                    self._worker.begin()
+            if not self._stopping:
+                self._settle()
+            self._save()
+        finally:
+            self._log.close()
+
+    def stop(self) -> None:
+        """End soon; episodes under way are not waited for. May be called by a signal's handler."""
+        self._stopping = True
+
+    @property
+    def updates(self) -> int:
+        return self._learner.updates
+
+    def _gather(self, going_on: bool) -> None:
+        rollouts = self.config.rollouts
+        is_random = self.steps < rollouts.random_steps
+        experience = self._worker.advance(
+            random_share=1.0 if is_random else rollouts.random_share, going_on=going_on
+        )
+        if is_random and self.steps + experience.steps >= rollouts.random_steps:
+            self._owed += rollouts.first_updates
+        if not is_random:
+            self._owed += experience.steps / rollouts.steps_per_update
+        self.steps += experience.steps
+        for episode in experience.episodes:
+            if not self._replay.add(episode):
+                self._interval.not_kept += 1
+        self._interval.add(experience)
+
+    def _learn(self) -> None:
+        """The updates that are due, once there is something to learn from."""
+        while self._owed >= 1 and self._replay.can_draw and not self._stopping:
+            self._learner.update(self._replay.draw(self._rng))
+            self._interval.updates += 1
+            self._owed -= 1
+
+    def _settle(self) -> None:
+        """Play the episodes under way to their ends, so that a checkpoint leaves nothing out."""
+        while not self._worker.is_idle and not self._stopping:
+            self._gather(going_on=False)
+            self._learn()
+
+    def _write_log(self) -> None:
+        seconds = self._seconds + time.monotonic() - self._began
+        values = {
+            "updates": self.updates,
+            "seconds": round(seconds, 1),
+            "replay": len(self._replay),
+            **self._interval.values(),
+            **self._learner.metrics(),
+        }
+        self._interval = _Interval()
+        self._write(values)
+
+    def _run_validation(self) -> None:
+        if self._validate is None:
+            return
+        score = self._validate(self._learner)
+        self._write({f"validation/{name}": value for name, value in asdict(score).items()})
+        if self._best is None or score.geomean > self._best:
+            self._best = score.geomean
+            checkpoints.save(
+                self.folder / "best.pt",
+                {**self._networks(), "steps": self.steps, "score": asdict(score)},
+            )
+
+    def _write(self, values: Values) -> None:
+        self._log.write(self.steps, values)
+        self._on_log(self.steps, values)
+
+    def _networks(self) -> Values:
+        return {
+            "config": to_dict(self.config),
+            "world": self._learner.world.state_dict(),
+            "behaviour": self._learner.behaviour.state_dict(),
+        }
+
+    def _save(self) -> None:
+        """Write a checkpoint, and the log, so that what follows is the same with and without it.
+
+        Raises:
+            CodeZeroError: the disk is full; the last checkpoint stays.
+        """
+        self._write_log()
+        files = self._replay_files.save(self._replay)
+        checkpoints.save(
+            self.folder / "last.pt",
+            {
+                "config": to_dict(self.config),
+                "learner": self._learner.state_dict(),
+                "steps": self.steps,
+                "owed": self._owed,
+                "best": self._best,
+                "seconds": self._seconds + time.monotonic() - self._began,
+                "replay": files,
+                "rng": self._rng.bit_generator.state,
+                "programs_rng": self._programs_rng.bit_generator.state,
+            },
+        )
+        self._replay_files.prune(files)
+
+    def _load(self) -> None:
+        path = self.folder / "last.pt"
+        state = checkpoints.load(path)
+        for module, name in (
+            (self._learner.world, "world"),
+            (self._learner.behaviour, "behaviour"),
+        ):
+            checkpoints.load_into(module, state["learner"][name], path)
+        self._learner.load_state_dict(state["learner"])
+        self.steps = state["steps"]
+        self._owed = state["owed"]
+        self._best = state["best"]
+        self._seconds = state["seconds"]
+        self._replay_files.load(self._replay, state["replay"])
+        self._rng.bit_generator.state = state["rng"]
+        self._programs_rng.bit_generator.state = state["programs_rng"]
+
+
+class _Interval:
+    """What happened since the log was last written."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.not_kept = 0
+        self._began = time.monotonic()
+        self._steps = 0
+        self._returns: list[float] = []
+        self._ratios: list[float] = []
+        self._ends: Counter[str] = Counter()
+
+    def add(self, experience: Experience) -> None:
+        self._steps += experience.steps
+        self._returns += experience.returns
+        self._ratios += experience.ratios
+        self._ends += experience.ends
+
+    def values(self) -> Values:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        values: Values = {
+            "rate/steps": self._steps / seconds,
+            "rate/updates": self.updates / seconds,
+            "episodes/count": len(self._returns),
+            "episodes/not_kept": self.not_kept,
+        }
+        if self._returns:
+            values["episodes/return"] = float(np.mean(self._returns))
+            values["episodes/ratio"] = float(np.exp(np.mean(np.log(self._ratios))))
+        for end, count in self._ends.items():
+            values[f"episodes/end_{end}"] = count
+        return values
+
+
+def _passes(interval: int, before: int, after: int) -> bool:
+    """Whether a multiple of an interval lies between two counts."""
+    return before // interval < after // interval

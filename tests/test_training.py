@@ -1,0 +1,411 @@
+"""Training runs: the loop on a toy problem, saving and going on, and real runs on real programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from codezero.corpus.build import build
+from codezero.corpus.examine import Limits
+from codezero.corpus.sources.files import FilesSource
+from codezero.dreamer.config import (
+    PRESETS,
+    BehaviourSettings,
+    DreamerConfig,
+    ModelSizes,
+    OptimizerSettings,
+    ReplaySettings,
+    from_dict,
+    to_dict,
+)
+from codezero.dreamer.policy import Actor
+from codezero.errors import CodeZeroError
+from codezero.training import checkpoints
+from codezero.training.config import RolloutSettings, TaskSettings, TrainConfig
+from codezero.training.rollouts import RolloutWorker
+from codezero.training.trainer import Trainer
+from codezero.training.validation import score
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class KeyEnvs:
+    """Environments in which a key has to be taken first, which costs, to earn more at the end.
+
+    Five steps of three actions. Action 1 in the first step takes the key and loses 0.1; action 2 in
+    the last step earns 2 with the key; action 0 earns 0.1, except in the last step. The best return
+    is 2.2; what earns most at once comes to 0.4.
+    """
+
+    STEPS = 5
+    BEST = -0.1 + 3 * 0.1 + 2.0
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.np_random = np.random.default_rng()
+        self._states: list[tuple[int, bool] | None] = [None] * num_envs
+        self._answers: dict[int, tuple[float, bool]] = {}
+
+    def send(self, actions: npt.NDArray[np.int64], indices: Sequence[int]) -> None:
+        for action, index in zip(actions.tolist(), indices, strict=True):
+            state = self._states[index]
+            if state is None:
+                self._states[index] = (0, False)
+                self._answers[index] = (0.0, False)
+                continue
+            step, key = state
+            reward = 0.1 if action == 0 and step < self.STEPS - 1 else 0.0
+            if step == 0 and action == 1:
+                key, reward = True, -0.1
+            if step == self.STEPS - 1:
+                reward = 2.0 * (key and action == 2)
+            self._states[index] = (step + 1, key)
+            self._answers[index] = (reward, step + 1 == self.STEPS)
+
+    def recv(self, at_least: int = 1) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
+        indices = np.array(list(self._answers), np.int64)
+        observations = np.zeros((len(indices), self.STEPS + 2), np.float32)
+        rewards, ended = zip(*self._answers.values(), strict=True)
+        for row, index in enumerate(indices.tolist()):
+            state = self._states[index]
+            assert state is not None
+            observations[row, state[0]] = observations[row, -1] = 1.0
+            observations[row, -1] = state[1]
+        for index in indices[np.array(ended)].tolist():
+            self._states[index] = None
+        self._answers.clear()
+        count = self.num_envs
+        infos = {
+            "baseline": np.full(count, 10),
+            "cost": np.full(count, 10),
+            "end": np.full(count, "steps"),
+        }
+        truncated = np.array(ended)
+        return indices, (
+            observations,
+            np.array(rewards),
+            np.zeros_like(truncated),
+            truncated,
+            infos,
+        )
+
+
+class Greedy:
+    """An actor that takes the likeliest action."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+
+    def act(self, *where: Any, random_share: float) -> npt.NDArray[np.int64]:
+        return self._actor.act(*where, greedy=True)
+
+
+TOY = TrainConfig(
+    task=TaskSettings(limit_is_end=True),
+    dreamer=DreamerConfig(
+        sizes=ModelSizes(
+            recurrent=32,
+            latents=4,
+            classes=8,
+            hidden=32,
+            layers=1,
+            units=32,
+            bins=41,
+            bin_limit=2.0,
+        ),
+        behaviour=BehaviourSettings(
+            horizon=5, entropy=5e-2, return_floor=0.3, slow_critic_every=20
+        ),
+        optimizer=OptimizerSettings(world_rate=2e-3, behaviour_rate=3e-3),
+        replay=ReplaySettings(capacity=20_000, batch=16, length=12, smoothing=0.0),
+    ),
+    rollouts=RolloutSettings(
+        random_steps=1_500,
+        random_share=0.1,
+        first_updates=100,
+        steps_per_update=10.0,
+        in_order=True,
+    ),
+    steps=5_000,
+    log_every=500,
+    checkpoint_every=1_000,
+)
+
+
+def trainer(folder: Path, config: TrainConfig = TOY, **options: Any) -> Trainer:
+    folder.mkdir(exist_ok=True)
+    layout = {"autophase": slice(0, KeyEnvs.STEPS + 2)}
+    return Trainer(config, KeyEnvs(8), layout, 3, folder, **options)
+
+
+def test_the_loop_finds_the_best_return_of_a_toy_problem(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.run()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    returns = [line["episodes/return"] for line in lines if "episodes/return" in line]
+    assert returns[0] < 0.4 and returns[-1] > 1.0, returns
+    learner = run._learner
+    actor = Actor(learner.world, learner.behaviour, 8)
+    worker = RolloutWorker(KeyEnvs(8), Greedy(actor), limit_is_end=True, in_order=True)
+    worker.begin()
+    played = [worker.advance(random_share=0.0) for _ in range(KeyEnvs.STEPS + 1)]
+    # Without the key 0.4 is the most there is.
+    assert min(r for e in played for r in e.returns) > 0.85 * KeyEnvs.BEST
+
+
+def comparable(folder: Path) -> dict[str, Any]:
+    state = checkpoints.load(folder / "last.pt")
+    return {key: value for key, value in state.items() if key not in ("seconds", "replay")}
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def test_a_run_that_was_ended_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
+    short = replace(TOY, steps=2_000, rollouts=replace(TOY.rollouts, random_steps=300))
+    trainer(tmp_path / "whole", short).run()
+
+    class Killed(Exception):
+        pass
+
+    def kill_later(step: int, values: Any) -> None:
+        if step >= 1_500:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trainer(tmp_path / "parts", short, on_log=kill_later).run()
+    state = checkpoints.load(tmp_path / "parts" / "last.pt")
+    assert 1_000 <= state["steps"] < 1_500
+    again = trainer(tmp_path / "parts", short, resume=True)
+    assert again.steps == state["steps"]
+    again.run()
+    assert same(comparable(tmp_path / "whole"), comparable(tmp_path / "parts"))
+    whole, parts = (
+        [
+            {k: v for k, v in json.loads(line).items() if k != "seconds" and "rate" not in k}
+            for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
+        ]
+        for name in ("whole", "parts")
+    )
+    assert whole == parts, "what was logged after the checkpoint is logged once"
+
+
+def test_the_replay_comes_back_with_its_oldest_episodes_gone(tmp_path: Path) -> None:
+    small = replace(
+        TOY,
+        dreamer=replace(TOY.dreamer, replay=replace(TOY.dreamer.replay, capacity=700)),
+        steps=2_000,
+    )
+    run = trainer(tmp_path, small)
+    run.run()
+    files = sorted((tmp_path / "replay").iterdir())
+    assert len(files) < 3, "files that hold nothing any more are deleted"
+    again = trainer(tmp_path, small, resume=True)
+    ours, theirs = run._replay, again._replay
+    assert (ours.begin, ours.end) == (theirs.begin, theirs.end)
+    for a, b in zip(
+        ours.rows(ours.begin, ours.end), theirs.rows(ours.begin, ours.end), strict=True
+    ):
+        assert np.array_equal(a, b)
+
+
+def test_checkpoints_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    run = trainer(tmp_path, replace(TOY, steps=10))
+    run.run()
+    sizes = replace(TOY.dreamer, sizes=replace(TOY.dreamer.sizes, units=48))
+    with pytest.raises(CodeZeroError, match=r"last\.pt has other sizes"):
+        trainer(tmp_path, replace(TOY, dreamer=sizes), resume=True)
+    contents = (tmp_path / "last.pt").read_bytes()
+    (tmp_path / "last.pt").write_bytes(contents[: len(contents) // 2])
+    with pytest.raises(CodeZeroError, match="not a checkpoint"):
+        trainer(tmp_path, resume=True)
+    (tmp_path / "last.pt").unlink()
+    with pytest.raises(CodeZeroError, match="no such file"):
+        trainer(tmp_path, resume=True)
+
+
+def test_settings_survive_a_file_and_bad_ones_are_refused() -> None:
+    config = TrainConfig(dreamer=PRESETS["paper"], steps=7)
+    stored = json.loads(json.dumps(to_dict(config)))
+    assert from_dict(TrainConfig(), stored) == config
+    for path, value, message in (
+        (("dreamer", "sizes", "units"), "many", r"dreamer\.sizes\.units is 'many'"),
+        (("dreamer", "sizes", "units"), 0, "units is 0; it is at least 1"),
+        (("dreamer", "sizes", "widgets"), 3, r"no setting 'dreamer\.sizes\.widgets'"),
+        (("task", "objective"), "speed", "choose from: instructions, text"),
+        (("dreamer", "replay", "smoothing"), 1.0, "below 1"),
+    ):
+        broken = json.loads(json.dumps(stored))
+        inner = broken
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        with pytest.raises(CodeZeroError, match=message):
+            from_dict(TrainConfig(), broken)
+
+
+class FailingEnvs(KeyEnvs):
+    """Every third step fails, as a crash of LLVM does."""
+
+    def recv(self, at_least: int = 1) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
+        indices, (observations, rewards, terminated, truncated, infos) = super().recv(at_least)
+        for row, index in enumerate(indices.tolist()):
+            if observations[row, 3]:
+                truncated[row], infos["end"][index] = True, "crash"
+                self._states[index] = None
+        return indices, (observations, rewards, terminated, truncated, infos)
+
+
+def test_a_step_that_failed_is_not_learnt_from() -> None:
+    class Still:
+        def act(self, indices: Any, *rest: Any, **options: Any) -> npt.NDArray[np.int64]:
+            return np.zeros(len(indices), np.int64)
+
+    worker = RolloutWorker(FailingEnvs(2), Still(), limit_is_end=True, in_order=True)
+    worker.begin()
+    experiences = [worker.advance(random_share=0.0) for _ in range(5)]
+    episodes = [episode for e in experiences for episode in e.episodes]
+    assert sum(e.steps for e in experiences) == 6
+    assert sum((e.ends for e in experiences), start=type(experiences[0].ends)()) == {"crash": 2}
+    assert [len(episode.actions) for episode in episodes] == [2, 2]
+    assert [len(episode.observations) for episode in episodes] == [3, 3]
+    assert not any(episode.terminated for episode in episodes)
+
+
+def test_scores_compare_with_the_baseline() -> None:
+    result = score(best=[50, 200, 100], final=[60, 200, 100], baseline=[100, 100, 100])
+    assert result.programs == 3
+    assert result.geomean == pytest.approx((2 * 0.5 * 1) ** (1 / 3))
+    assert result.with_fallback == pytest.approx(2 ** (1 / 3))
+    assert result.final == pytest.approx((100 / 60 * 0.5) ** (1 / 3))
+    assert result.best_share == pytest.approx(2 / 3)
+
+
+# The command, on real programs
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "codezero", "train", *map(str, arguments)]
+
+
+def execute(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of the C examples, some for training and some for validation."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for name in ("a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "b1"):
+        (folder / name).mkdir()
+    examples = Path(__file__).parents[1] / "examples"
+    sources = sorted(examples.glob("*.c"))
+    # Packages are split by a hash of their names; these two are of two splits.
+    for package, files in (("train-package", sources[:3]), (validation_package(), sources[3:5])):
+        (folder / package).mkdir()
+        for file in files:
+            (folder / package / file.name).write_bytes(file.read_bytes())
+    output = folder / "corpus.parquet"
+    report = build([FilesSource(folder, by_folder=True)], output, limits=Limits())
+    assert report.programs == 5, report
+    return output
+
+
+def validation_package() -> str:
+    from codezero.corpus.entry import split_of
+
+    return next(name for name in map(str, range(1_000)) if split_of(name) == "validation")
+
+
+QUICK = (
+    *("--preset", "debug", "--threads", "1", "--rollouts.envs", "2", "--steps", "400"),
+    *("--rollouts.random-steps", "100", "--rollouts.first-updates", "2"),
+    *("--rollouts.steps-per-update", "20", "--validate-every", "200", "--log-every", "100"),
+    *("--checkpoint-every", "100"),
+)
+
+
+def test_the_command_trains_validates_and_saves(corpus: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    done = execute("--corpus", corpus, "--logdir", folder, *QUICK)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] >= 400 and lines[-1]["updates"] >= 10
+    validations = [line for line in lines if "validation/geomean" in line]
+    assert validations and all(line["validation/programs"] == 2 for line in validations)
+    best = checkpoints.load(folder / "best.pt")
+    assert best["score"]["geomean"] == max(v["validation/geomean"] for v in validations)
+    assert list(folder.glob("events.out.tfevents.*"))
+    assert "environment steps a second" in done.stdout
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_the_command_goes_on_after_it_was_ended(
+    how: signal.Signals, corpus: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    endless = [*QUICK, "--steps", "1000000"]
+    process = subprocess.Popen(
+        command("--corpus", corpus, "--logdir", folder, *endless),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "last.pt").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    if how == signal.SIGKILL:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    else:
+        os.killpg(process.pid, how)  # as a terminal does
+        assert process.wait(60) == 130
+    saved = checkpoints.load(folder / "last.pt")["steps"]
+    config = json.loads((folder / "config.json").read_text())
+    config["steps"] = saved + 60
+    (folder / "config.json").write_text(json.dumps(config))
+    done = execute("--resume", folder, "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert saved + 60 <= checkpoints.load(folder / "last.pt")["steps"] < saved + 500
+
+
+def test_what_cannot_be_trained_is_refused_in_a_line(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    nothing = tmp_path / "nothing.parquet"
+    for arguments, message in (
+        (("--corpus", nothing, "--logdir", run), "nothing.parquet"),
+        (("--corpus", corpus), "give --corpus and --logdir, or --resume"),
+        (("--corpus", corpus, "--logdir", run, "--preset", "huge"), "no preset 'huge'"),
+        (("--corpus", corpus, "--logdir", run, "--dreamer.sizes.units", 0), "units is 0"),
+        (("--corpus", corpus, "--logdir", run, "--task.space", "nosuch"), "nosuch"),
+        (("--corpus", corpus, "--logdir", run, "--device", "cuda:7"), "--device cuda:7"),
+        (("--resume", tmp_path), "is no training run"),
+    ):
+        done = execute(*arguments)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+        assert not run.exists()
+    done = execute("--corpus", corpus, "--logdir", run, "--dreamer.sizes.widgets", "3")
+    assert done.returncode == 2 and "widgets" in done.stderr and not run.exists()
