@@ -18,9 +18,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from codezero.agents.export import export
 from codezero.corpus.build import build
 from codezero.corpus.examine import Limits
 from codezero.corpus.sources.files import FilesSource
+from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import (
     PRESETS,
     BehaviourSettings,
@@ -32,10 +34,12 @@ from codezero.dreamer.config import (
     to_dict,
 )
 from codezero.dreamer.policy import Actor
+from codezero.dreamer.world_model import WorldModel
 from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
 from codezero.training.config import RolloutSettings, TaskSettings, TrainConfig
 from codezero.training.rollouts import RolloutWorker
+from codezero.training.run import read_run
 from codezero.training.trainer import Trainer
 from codezero.training.validation import score
 
@@ -409,3 +413,69 @@ def test_what_cannot_be_trained_is_refused_in_a_line(corpus: Path, tmp_path: Pat
         assert not run.exists()
     done = execute("--corpus", corpus, "--logdir", run, "--dreamer.sizes.widgets", "3")
     assert done.returncode == 2 and "widgets" in done.stderr and not run.exists()
+
+
+# Agents
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert execute("--corpus", corpus, "--logdir", folder, *QUICK).returncode == 0
+    return folder
+
+
+def codezero(*arguments: object) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "codezero", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_an_exported_policy_decides_as_the_trained_one(trained: Path, tmp_path: Path) -> None:
+    from codezero.agents.agent import Agent
+    from codezero.agents.export import PolicyStep
+
+    description = export(trained, tmp_path / "agent", "last")
+    agent = Agent(tmp_path / "agent")
+    config, _ = read_run(trained)
+    settings = agent.settings
+    state = checkpoints.load(trained / "last.pt")["learner"]
+    world = WorldModel(settings.layout, len(settings.space), config.dreamer)
+    behaviour = Behaviour(len(settings.space), config.dreamer)
+    world.load_state_dict(state["world"])
+    behaviour.load_state_dict(state["behaviour"])
+    step = PolicyStep(world, behaviour)
+    rng = np.random.default_rng(0)
+    memory = agent.begin(5)
+    h, z = world.rssm.initial(5)
+    action = torch.zeros(5, dtype=torch.int64)
+    for t in range(10):
+        observation = rng.random((5, settings.observation_size), np.float32)
+        policy = agent.decide(memory, observation)
+        goes_on = torch.full((5,), float(t > 0))
+        theirs, h, z = step(torch.from_numpy(observation), h, z, action, goes_on)
+        np.testing.assert_allclose(policy, theirs.detach().numpy(), atol=1e-4)
+        memory.action = policy.argmax(-1)
+        assert np.array_equal(memory.action, theirs.argmax(-1).numpy())
+        action = torch.from_numpy(memory.action)
+    assert description["task"]["passes"] == [p.name for p in settings.space.passes]
+
+
+def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None:
+    agent = tmp_path / "agent"
+    done = codezero("export", trained, agent)
+    assert done.returncode == 0, done.stderr
+    source = Path(__file__).parents[1] / "examples" / "lzss.c"
+    evaluate = ("evaluate", source, "--json", "--policy", f"agent:{agent}")
+    reports = [json.loads(codezero(*evaluate).stdout) for _ in range(2)]
+    results = [report["programs"][0] for report in reports]
+    assert results[0]["ratio"] >= 1.0 and results[0]["policy"] == "agent:agent"
+    assert results[0]["passes"] == results[1]["passes"], "the same program, the same decisions"
+    done = codezero(*evaluate, "--max-steps", "9")
+    assert done.returncode == 2 and "trained for other steps" in done.stderr
+    (agent / "policy.onnx").write_bytes(b"nothing")
+    done = codezero(*evaluate)
+    assert done.returncode == 2 and "policy.onnx cannot be loaded" in done.stderr
+    done = codezero("evaluate", source, "--policy", f"agent:{tmp_path}")
+    assert done.returncode == 2 and "is no agent" in done.stderr
+    done = codezero("export", tmp_path, agent)
+    assert done.returncode == 2 and "best.pt: no such file" in done.stderr

@@ -196,6 +196,11 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
     def _failure_info(self, failure: Exception) -> Info:
         return {"cost": self.cost, **failure_info(failure, self.actions)}
 
+    @property
+    def observation(self) -> Observation:
+        """The last observation, of `reset`, `step` or `restore`."""
+        return self._observation
+
     def save(self) -> int:
         """Keep a snapshot of the program; returns a handle for `restore`.
 

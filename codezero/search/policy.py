@@ -45,7 +45,8 @@ class Policy(Protocol):
 
 
 def parse_policy(text: str) -> Policy:
-    """A policy from its name: ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``.
+    """A policy from its name: ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``,
+    ``agent:FOLDER``.
 
     Raises:
         CodeZeroError: an unknown name, a bad budget, or a list that cannot be read.
@@ -64,7 +65,11 @@ def parse_policy(text: str) -> Policy:
         return GreedySearch(Budget.parse(argument) if argument else Budget())
     if name == "fixed" and argument:
         return FixedSequence.read(Path(argument))
+    if name == "agent" and argument:
+        from codezero.search.agent import AgentPolicy
+
+        return AgentPolicy(Path(argument))
     raise CodeZeroError(
         f"unknown policy '{text}': choose none, random, random-search[:BUDGET], "
-        "greedy[:BUDGET] or fixed:FILE"
+        "greedy[:BUDGET], fixed:FILE or agent:FOLDER"
     )

@@ -1,0 +1,1 @@
+"""Agents: exported policies and what runs them, without torch."""

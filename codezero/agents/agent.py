@@ -1,0 +1,129 @@
+"""An agent: a folder with a policy, run by ONNX Runtime on one core.
+
+The folder has ``policy.onnx`` and ``agent.json``: what the agent was trained for, which is what it
+can be used for. `codezero.agents.export` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codezero.compiler.objectives import Objective
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import load_space
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
+
+FORMAT = 1
+"""Of ``agent.json``."""
+
+Float = npt.NDArray[np.float32]
+
+
+class Agent:
+    """A policy that was trained for some decision process.
+
+    Args:
+        folder: what `codezero export` wrote.
+
+    Raises:
+        CodeZeroError: it is no agent, or its passes are not those that this version knows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime
+
+        self.folder = folder
+        self.description = read_description(folder)
+        task = self.description["task"]
+        space = load_space(task["space"])
+        if [p.name for p in space.passes] != task["passes"]:
+            raise CodeZeroError(
+                f"{folder} was trained for other passes than the space '{task['space']}' has now"
+            )
+        self.settings = EpisodeSettings(
+            space=space,
+            objective=Objective(task["objective"]),
+            protocol=Protocol(task["protocol"]),
+            max_steps=task["max_steps"],
+            observe_sizes=task["observe_sizes"],
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder / "policy.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own, of no common class
+            raise CodeZeroError(f"{folder / 'policy.onnx'} cannot be loaded: {error}") from None
+        shapes = {i.name: i.shape for i in self._session.get_inputs()}
+        self._sizes = shapes["h"][1], shapes["z"][1]
+
+    def begin(self, batch: int = 1) -> Memory:
+        """What it remembers before it has seen anything of some programs."""
+        h, z = self._sizes
+        return Memory(
+            np.zeros((batch, h), np.float32),
+            np.zeros((batch, z), np.float32),
+            np.zeros(batch, np.int64),
+            np.zeros(batch, np.float32),
+        )
+
+    def decide(self, memory: Memory, observations: Float) -> Float:
+        """Log-probabilities of the actions of each program, shape (B, actions).
+
+        The memory takes in the observations; `Memory.action` is to be set to what was done before
+        the next call.
+
+        Args:
+            observations: shape (B, D).
+        """
+        policy, memory.h, memory.z = self._session.run(
+            ("policy", "next_h", "next_z"),
+            {
+                "observation": observations,
+                "h": memory.h,
+                "z": memory.z,
+                "action": memory.action,
+                "goes_on": memory.goes_on,
+            },
+        )
+        memory.goes_on = np.ones_like(memory.goes_on)
+        result: Float = policy
+        return result
+
+
+class Memory:
+    """What an agent remembers of some programs, B of them.
+
+    Attributes:
+        h, z: the world model's state, shapes (B, ...).
+        action: the last action of each, shape (B,); not looked at before the first.
+        goes_on: 0 before the first observation, then 1, shape (B,).
+    """
+
+    def __init__(self, h: Float, z: Float, action: npt.NDArray[np.int64], goes_on: Float) -> None:
+        self.h = h
+        self.z = z
+        self.action = action
+        self.goes_on = goes_on
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Raises `CodeZeroError` for a folder that is no agent."""
+    path = folder / "agent.json"
+    try:
+        description: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise CodeZeroError(f"{folder} is no agent: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CodeZeroError(f"{path}: not JSON: {error}") from None
+    if description.get("format") != FORMAT:
+        raise CodeZeroError(f"{folder}: not an agent of this version of codezero")
+    return description

@@ -1,0 +1,119 @@
+"""From a training run to an agent: the policy as one ONNX graph. Needs torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codezero.agents.agent import FORMAT
+from codezero.dreamer.behaviour import Behaviour
+from codezero.dreamer.config import from_dict
+from codezero.dreamer.rssm import next_h, posterior_logits
+from codezero.dreamer.world_model import WorldModel
+from codezero.errors import CodeZeroError
+from codezero.files import replacing
+from codezero.training import checkpoints
+from codezero.training.config import TrainConfig
+
+OPSET = 18
+
+
+class PolicyStep(nn.Module):
+    """One decision: the state takes in an observation, and the actor answers.
+
+    Latents are the likeliest ones, not drawn: the same program gives the same decisions.
+    """
+
+    def __init__(self, world: WorldModel, behaviour: Behaviour) -> None:
+        super().__init__()
+        self._world = world
+        self._behaviour = behaviour
+
+    def forward(
+        self, observation: Tensor, h: Tensor, z: Tensor, action: Tensor, goes_on: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities of actions (B, actions), and the next state.
+
+        Args:
+            observation: shape (B, D).
+            h, z: the state, shapes (B, ...).
+            action: the last one, int64, shape (B,).
+            goes_on: 0 where an episode begins, else 1, shape (B,).
+        """
+        rssm = self._world.rssm
+        keep = goes_on.unsqueeze(-1)
+        h = next_h(rssm.weights, h * keep, z * keep, rssm.action_in(action) * keep)
+        logits = posterior_logits(
+            rssm.weights, h, rssm.posterior_o(self._world.encode(observation))
+        )
+        latents, classes = rssm.latent_shape
+        likeliest = logits.reshape(-1, latents, classes).argmax(-1, keepdim=True)
+        z = (likeliest == torch.arange(classes)).to(h.dtype).flatten(1)
+        return self._behaviour.policy(torch.cat([h, z], -1)), h, z
+
+
+def export(run: Path, folder: Path, checkpoint: str = "best") -> dict[str, Any]:
+    """Write the agent of a training run; returns its description.
+
+    Args:
+        run: the run's folder.
+        folder: the agent's; made if it is not there.
+        checkpoint: ``"best"`` or ``"last"``.
+
+    Raises:
+        CodeZeroError: the run has no such checkpoint, or the folder cannot be written to.
+    """
+    state = checkpoints.load(run / f"{checkpoint}.pt")
+    networks = state if checkpoint == "best" else state["learner"]
+    values = {key: value for key, value in state["config"].items() if key != "corpus"}
+    config: TrainConfig = from_dict(TrainConfig(), values)
+    settings = config.task.episode_settings()
+    world = WorldModel(settings.layout, len(settings.space), config.dreamer)
+    behaviour = Behaviour(len(settings.space), config.dreamer)
+    checkpoints.load_into(world, networks["world"], run)
+    checkpoints.load_into(behaviour, networks["behaviour"], run)
+    description = {
+        "format": FORMAT,
+        "task": {**values["task"], "passes": [p.name for p in settings.space.passes]},
+        "trained": {"steps": state["steps"], "score": state.get("score"), "config": values},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodeZeroError(f"{folder}: {error.strerror}") from None
+    with replacing(folder / "policy.onnx") as temporary:
+        write_onnx(PolicyStep(world, behaviour), settings.observation_size, temporary)
+    with replacing(folder / "agent.json") as temporary:
+        temporary.write_text(json.dumps(description, indent=2) + "\n")
+    return description
+
+
+def write_onnx(step: PolicyStep, observation_size: int, path: Path) -> None:
+    """Write a policy step for batches of any size."""
+    rssm = step._world.rssm
+    batch = 2
+    h, z = rssm.initial(batch)
+    names = ["observation", "h", "z", "action", "goes_on"]
+    arguments = (
+        torch.zeros(batch, observation_size),
+        *(h, z),
+        torch.zeros(batch, dtype=torch.int64),
+        torch.ones(batch),
+    )
+    size = torch.export.Dim("batch", min=1, max=65_536)
+    program = torch.onnx.export(
+        step.eval(),
+        arguments,
+        input_names=names,
+        output_names=["policy", "next_h", "next_z"],
+        dynamic_shapes=tuple({0: size} for _ in names),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(path))

@@ -1,0 +1,41 @@
+"""``codezero export``: from a training run to an agent that needs no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from codezero.errors import CodeZeroError
+
+
+@dataclass
+class Options:
+    """Write a run's policy as an agent, for "codezero evaluate --policy agent:FOLDER".
+
+    Needs PyTorch and ONNX: pip install 'codezero[train]'.
+    """
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """The run's folder."""
+    agent: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
+    """The agent's folder."""
+    checkpoint: Literal["best", "last"] = "best"
+    """The networks that were best on validation, or the last ones."""
+
+
+def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
+    options = tyro.cli(Options, prog="codezero export", args=list(arguments))
+    for module in ("torch", "onnx", "onnxscript"):
+        if importlib.util.find_spec(module) is None:
+            raise CodeZeroError(f"export: {module} is not installed: pip install 'codezero[train]'")
+    from codezero.agents.export import export
+
+    export(options.run, options.agent, options.checkpoint)
+    size = sum(file.stat().st_size for file in options.agent.iterdir())
+    print(f"{options.agent}: {size / 1e6:.1f} MB")
+    return 0
