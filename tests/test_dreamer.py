@@ -41,6 +41,7 @@ F64 = torch.float64
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # more are slower for networks of this size
 
 
 def test_symexp_undoes_symlog() -> None:
