@@ -130,7 +130,7 @@ NB_MODULE(_native, M) {
       .def_ro("instructions", &FunctionSummary::Instructions)
       .def_ro("is_shared", &FunctionSummary::IsShared,
               "Whether several objects may have a copy of it, as of C++ "
-              "templates and\ninline functions.");
+              "templates and\ninline functions, or of what a library has.");
 
   nb::class_<Module>(
       M, "Module",

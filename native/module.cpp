@@ -252,9 +252,10 @@ std::vector<FunctionSummary> Module::functions() const {
   std::vector<FunctionSummary> Functions;
   for (const Function &F : *IR)
     if (!F.isDeclaration())
-      Functions.push_back({F.getName().str(),
-                           StructuralHash(F, /*DetailedHash=*/true),
-                           F.getInstructionCount(), F.isWeakForLinker()});
+      Functions.push_back(
+          {F.getName().str(), StructuralHash(F, /*DetailedHash=*/true),
+           F.getInstructionCount(),
+           F.isWeakForLinker() || F.hasAvailableExternallyLinkage()});
   return Functions;
 }
 

@@ -30,7 +30,7 @@ struct FunctionSummary {
   uint64_t StructuralHash;
   uint64_t Instructions;
   // Linkage by which several objects may have a copy of it, as those of C++
-  // templates and inline functions.
+  // templates and inline functions, or of what a library has.
   bool IsShared;
 };
 

@@ -232,6 +232,22 @@ def test_structural_hash_ignores_names_and_sees_changes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("linkage", "is_shared"),
+    [
+        ("", False),
+        ("internal", False),
+        ("linkonce_odr", True),
+        ("weak_odr", True),
+        ("available_externally", True),
+    ],
+)
+def test_functions_that_every_object_may_have_are_told(linkage: str, is_shared: bool) -> None:
+    text = f"define {linkage} void @f() {{\n  ret void\n}}\n@use = global ptr @f\n"
+    (function,) = parse(text).functions()
+    assert function.is_shared == is_shared
+
+
+@pytest.mark.parametrize(
     ("text", "nested"),
     [
         ("licm", "function(loop-mssa(licm))"),

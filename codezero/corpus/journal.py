@@ -20,8 +20,8 @@ from codezero.corpus.examine import Examination
 from codezero.corpus.unit import Unit
 from codezero.errors import CodeZeroError
 
-FORMAT = "3"
-"""Of the tables below."""
+FORMAT = "4"
+"""Of the tables below, and of what is distinctive in them."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
