@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from pathlib import Path
@@ -241,6 +242,21 @@ def test_a_configure_step_that_hangs_is_killed_with_all_it_started(
         time.sleep(0.05)
     else:
         pytest.fail("what the configure script started still runs")
+
+
+def test_a_configure_script_that_is_not_there_yet_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    made = "printf 'all:\\n\\tcc -DX=9 -c a.c\\n' > Makefile; echo '#define VALUE X' > config.h"
+    (tools / "autoreconf").write_text(f'#!/bin/sh\ncat > configure <<"EOF"\n{made}\nEOF\n')
+    (tools / "autoreconf").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    root = tmp_path / "tree"
+    root.mkdir()
+    tree, name = configured(write(root, {"configure.ac": "", "a.c": NEEDS_CONFIG}))
+    assert name == "autoconf" and compiles(tree, "a.c")
 
 
 def test_a_recipe_stands_in_for_a_build_that_does_not_tell(tmp_path: Path) -> None:
