@@ -262,6 +262,8 @@ class Survey:
     """Of each corpus, at most."""
     trials: int = 200
     """Random sequences that the best is taken of."""
+    max_instructions: int = 2_000
+    """Of programs to choose from: the trials of one of 20,000 take an hour of a core."""
     seed: int = 0
     """Of the random sequences."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
@@ -273,11 +275,20 @@ class Survey:
 
         if not self.corpora:
             raise CodeZeroError("corpus survey: give at least one corpus")
-        if self.programs < 1 or self.trials < 1 or self.seed < 0 or self.jobs < 0:
+        if (
+            min(self.programs, self.trials, self.max_instructions) < 1
+            or self.seed < 0
+            or self.jobs < 0
+        ):
             raise CodeZeroError(
-                "corpus survey: --programs and --trials are at least 1, --seed and --jobs 0"
+                "corpus survey: --programs, --trials and --max-instructions are at least 1, "
+                "--seed and --jobs 0"
             )
-        tasks = [task for path in self.corpora for task in sample(path, self.programs)]
+        tasks = [
+            task
+            for path in self.corpora
+            for task in sample(path, self.programs, self.max_instructions)
+        ]
         with progress_bar() as progress:
             bar = progress.add_task("measuring", total=len(tasks))
             rows = survey(

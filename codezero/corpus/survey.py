@@ -133,9 +133,14 @@ class Surveyor:
         self._walk.close()
 
 
-def sample(path: Path, programs: int) -> list[Task]:
-    """So many programs of a corpus, chosen by a hash of their names."""
+def sample(path: Path, programs: int, max_instructions: int) -> list[Task]:
+    """So many programs of a corpus, chosen by a hash of their names.
+
+    Args:
+        max_instructions: of programs to choose from, before optimisation.
+    """
     corpus = Corpus(path)
+    small = corpus.table.column("instructions").to_numpy() <= max_instructions
     columns = (corpus.table.column(name).to_pylist() for name in ("package", "path", "language"))
     described = list(zip(*columns, strict=True))
 
@@ -143,7 +148,7 @@ def sample(path: Path, programs: int) -> list[Task]:
         package, file, _ = described[index]
         return stable_hash(f"{package}/{file}")
 
-    chosen = sorted(range(len(corpus)), key=order)[:programs]
+    chosen = sorted(np.flatnonzero(small).tolist(), key=order)[:programs]
     tasks = []
     for index in chosen:
         package, file, language = described[index]
