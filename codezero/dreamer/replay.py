@@ -112,8 +112,8 @@ class Replay:
             while len(self) > self._capacity:
                 self.begin += self._lengths.popleft()
             place = np.arange(self.end - (end - begin), self.end) % self._capacity
-            for column, values in zip(self._ring, rows, strict=True):
-                column[place] = values[begin:end]
+            for name in Rows._fields:
+                getattr(self._ring, name)[place] = getattr(rows, name)[begin:end]
 
     def rows(self, begin: int, end: int) -> Rows:
         """Rows by number, of those that are kept."""
