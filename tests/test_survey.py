@@ -14,7 +14,7 @@ from codezero.corpus.build import build
 from codezero.corpus.examine import Limits
 from codezero.corpus.package_list import ListedPackage, read_package_list
 from codezero.corpus.sources.files import FilesSource
-from codezero.corpus.survey import Surveyed, read_survey, write_survey
+from codezero.corpus.survey import Surveyed, read_surveys, write_survey
 from codezero.errors import CodeZeroError
 
 ROOT = Path(__file__).parents[1]
@@ -41,8 +41,9 @@ def test_a_survey_measures_headroom_and_reactions(corpus: Path, tmp_path: Path) 
     for output in outputs:
         done = codezero("corpus", "survey", corpus, "-o", output, "--trials", 2, "--programs", 2)
         assert done.returncode == 0, done.stderr
-    table = read_survey(outputs[0])
-    assert table.equals(read_survey(outputs[1])), "the same seed measures the same"
+    table = read_surveys(outputs[:1])
+    assert table.equals(read_surveys(outputs[1:])), "the same seed measures the same"
+    assert table.equals(read_surveys(outputs)), "a program counts once"
     for row in table.to_pylist():
         assert row["corpus"] == "examples"
         assert 0 < row["best"] <= row["instructions"] and row["baseline"] < row["instructions"]

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from codezero.agents.agent import FORMAT
 from codezero.dreamer.behaviour import Behaviour
-from codezero.dreamer.config import from_dict
+from codezero.dreamer.config import to_dict
 from codezero.dreamer.rssm import next_h, posterior_logits
 from codezero.dreamer.world_model import WorldModel
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
-from codezero.training import checkpoints
-from codezero.training.config import TrainConfig
+from codezero.training.networks import Checkpoint, load_networks
 
 OPSET = 18
 
@@ -56,7 +55,7 @@ class PolicyStep(nn.Module):
         return self._behaviour.policy(torch.cat([h, z], -1)), h, z
 
 
-def export(run: Path, folder: Path, checkpoint: str = "best") -> dict[str, Any]:
+def export(run: Path, folder: Path, checkpoint: Checkpoint = "best") -> dict[str, Any]:
     """Write the agent of a training run; returns its description.
 
     Args:
@@ -67,26 +66,22 @@ def export(run: Path, folder: Path, checkpoint: str = "best") -> dict[str, Any]:
     Raises:
         CodeZeroError: the run has no such checkpoint, or the folder cannot be written to.
     """
-    state = checkpoints.load(run / f"{checkpoint}.pt")
-    networks = state if checkpoint == "best" else state["learner"]
-    values = {key: value for key, value in state["config"].items() if key != "corpus"}
-    config: TrainConfig = from_dict(TrainConfig(), values)
-    settings = config.task.episode_settings()
-    world = WorldModel(settings.layout, len(settings.space), config.dreamer)
-    behaviour = Behaviour(len(settings.space), config.dreamer)
-    checkpoints.load_into(world, networks["world"], run)
-    checkpoints.load_into(behaviour, networks["behaviour"], run)
+    networks = load_networks(run, checkpoint)
+    settings = networks.settings
+    values = to_dict(networks.config)
     description = {
         "format": FORMAT,
         "task": {**values["task"], "passes": [p.name for p in settings.space.passes]},
-        "trained": {"steps": state["steps"], "score": state.get("score"), "config": values},
+        "trained": {"steps": networks.steps, "score": networks.score, "config": values},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CodeZeroError(f"{folder}: {error.strerror}") from None
     with replacing(folder / "policy.onnx") as temporary:
-        write_onnx(PolicyStep(world, behaviour), settings.observation_size, temporary)
+        write_onnx(
+            PolicyStep(networks.world, networks.behaviour), settings.observation_size, temporary
+        )
     with replacing(folder / "agent.json") as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n")
     return description

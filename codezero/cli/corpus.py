@@ -312,8 +312,8 @@ class Plot:
 
     corpora: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="CORPUS...")]]
     """What is trained on: its lengths are drawn, and its programs as triangles."""
-    survey: Path
-    """What "codezero corpus survey" wrote."""
+    survey: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE...")]
+    """What "codezero corpus survey" wrote; a program that is in several counts once."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")]
     """An existing folder, for lengths.png, headroom.png and map.png."""
     domains: Annotated[Path | None, tyro.conf.arg(metavar="LIST")] = None
@@ -323,9 +323,9 @@ class Plot:
 
     def run(self, flags: Sequence[str]) -> int:
         from codezero.corpus import figures
-        from codezero.corpus.survey import read_survey
+        from codezero.corpus.survey import read_surveys
 
-        table = read_survey(self.survey)
+        table = read_surveys(self.survey)
         packages = read_package_list(self.domains) if self.domains else []
         domains = {package.name: package.domain for package in packages}
         figures.draw_lengths([Corpus(path) for path in self.corpora], self.out / "lengths.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from codezero.errors import CodeZeroError
+from codezero.cli.extras import require
 
 
 @dataclass
@@ -30,9 +29,7 @@ class Options:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     options = tyro.cli(Options, prog="codezero export", args=list(arguments))
-    for module in ("torch", "onnx", "onnxscript"):
-        if importlib.util.find_spec(module) is None:
-            raise CodeZeroError(f"export: {module} is not installed: pip install 'codezero[train]'")
+    require("export", "train", "torch", "onnx", "onnxscript")
     from codezero.agents.export import export
 
     export(options.run, options.agent, options.checkpoint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from codezero.cli.extras import require
 from codezero.dreamer.config import PRESETS
 from codezero.errors import CodeZeroError
 from codezero.training.config import TrainConfig
@@ -52,8 +52,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 130 if it was interrupted, everything saved."""
     if flags:
         raise CodeZeroError("train: a corpus is compiled; there is nothing for flags to do")
-    if importlib.util.find_spec("torch") is None:
-        raise CodeZeroError("train: PyTorch is not installed: pip install 'codezero[train]'")
+    require("train", "train", "torch", "tensorboard")
     return _train(_parse(list(arguments)))
 
 

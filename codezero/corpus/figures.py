@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from codezero.corpus.corpus import Corpus
 from codezero.errors import CodeZeroError
-from codezero.files import replacing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    Array = np.ndarray[Any, np.dtype[Any]]
-
-MISSING = "figures are drawn with matplotlib and scikit-learn: pip install 'codezero[plots]'"
+from codezero.plots import MISSING, new_figure, save
 
 FEWEST = 5
 """Programs of a domain or language that are shown; a box plot of fewer says nothing."""
@@ -38,7 +30,7 @@ def draw_lengths(corpora: Sequence[Corpus], path: Path) -> None:
     languages = sorted(by_language, key=lambda name: -len(by_language[name]))
     shortest = min((min(lengths) for lengths in by_language.values()), default=50)
     longest = max((max(lengths) for lengths in by_language.values()), default=20_000)
-    figure, axes = _figure(8, 4)
+    figure, axes = new_figure(8, 4)
     axes.hist(
         [by_language[language] for language in languages],
         bins=np.geomspace(min(shortest, 50), max(longest, 20_000), 40).tolist(),
@@ -49,7 +41,7 @@ def draw_lengths(corpora: Sequence[Corpus], path: Path) -> None:
     axes.set_xlabel("IR instructions before optimisation")
     axes.set_ylabel("programs")
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_headroom(survey: pa.Table, domains: Mapping[str, str], path: Path) -> None:
@@ -70,7 +62,7 @@ def draw_headroom(survey: pa.Table, domains: Mapping[str, str], path: Path) -> N
     )
     if not shown:
         raise CodeZeroError(f"the survey has no group of {FEWEST} programs or more")
-    figure, axes = _figure(8, 1 + 0.28 * len(shown))
+    figure, axes = new_figure(8, 1 + 0.28 * len(shown))
     axes.boxplot(
         [groups[name] for name in shown],
         orientation="horizontal",
@@ -79,7 +71,7 @@ def draw_headroom(survey: pa.Table, domains: Mapping[str, str], path: Path) -> N
     )
     axes.axvline(1, color="grey", linewidth=0.8)
     axes.set_xlabel("instructions: clang -Oz over the best of the random trials")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_map(
@@ -114,7 +106,7 @@ def draw_map(
             for corpus, language in zip(corpora, languages, strict=True)
         ]
     )
-    figure, axes = _figure(9, 7)
+    figure, axes = new_figure(9, 7)
     for label in sorted(set(labels), key=lambda label: (", " not in label, label)):
         group = points[labels == label]
         marker = "x" if label in contrast else "^" if ", " in label else "o"
@@ -125,22 +117,8 @@ def draw_map(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    _save(figure, path)
+    save(figure, path)
 
 
 def _rows(table: pa.Table, names: Sequence[str]) -> Any:
     return zip(*(table.column(name).to_pylist() for name in names), strict=True)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise CodeZeroError(MISSING) from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)

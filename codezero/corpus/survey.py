@@ -182,8 +182,21 @@ def write_survey(path: Path, rows: Sequence[Surveyed]) -> None:
         pq.write_table(pa.table(columns, SCHEMA), temporary, compression="zstd")
 
 
-def read_survey(path: Path) -> pa.Table:
-    """The table of `SCHEMA`. Raises `CodeZeroError` for any other file."""
+def read_surveys(paths: Sequence[Path]) -> pa.Table:
+    """The table of `SCHEMA` of several files, each program once.
+
+    Raises:
+        CodeZeroError: one is no survey.
+    """
+    table = pa.concat_tables([_read_survey(path) for path in paths])
+    columns = (table.column(name).to_pylist() for name in ("corpus", "package", "path"))
+    first: dict[tuple[str, ...], int] = {}
+    for row, key in enumerate(zip(*columns, strict=True)):
+        first.setdefault(key, row)
+    return table.take(list(first.values()))
+
+
+def _read_survey(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:

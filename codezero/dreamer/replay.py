@@ -46,6 +46,13 @@ def smooth(rewards: npt.NDArray[np.float64], alpha: float) -> npt.NDArray[np.flo
     return smoothed
 
 
+def unsmooth(smoothed: npt.NDArray[np.float64], alpha: float) -> npt.NDArray[np.float64]:
+    """The rewards that `smooth` makes ``smoothed`` of."""
+    rewards = np.array(smoothed, np.float64)
+    rewards[1:] = (smoothed[1:] - alpha * smoothed[:-1]) / (1 - alpha)
+    return rewards
+
+
 class Replay:
     """The last episodes, up to a number of rows; an episode of L actions has L + 1.
 

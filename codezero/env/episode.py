@@ -103,7 +103,12 @@ class Costs:
         Where the baseline gains nothing, or loses, the denominator is 1: the reward is then the
         cost saved in the objective's own unit.
         """
-        return (before - after) / max(self.initial - self.baseline, 1)
+        return (before - after) / self.unit
+
+    @property
+    def unit(self) -> int:
+        """The cost that a reward of 1 saves."""
+        return max(self.initial - self.baseline, 1)
 
 
 class Step(NamedTuple):

@@ -91,13 +91,14 @@ class FixedSequence:
 
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` for a pass that the space has not, or too many of them."""
-        self._actions(settings)
+        self.actions(settings)
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         with Budget().spend(env) as meter:
-            return best_prefix(env, program, self._actions(env.settings), meter)
+            return best_prefix(env, program, self.actions(env.settings), meter)
 
-    def _actions(self, settings: EpisodeSettings) -> list[int]:
+    def actions(self, settings: EpisodeSettings) -> list[int]:
+        """The list as actions of a space. Raises as `check`."""
         actions = [settings.space.action(name) for name in self.passes]
         if len(actions) > settings.max_steps:
             raise CodeZeroError(

@@ -1,0 +1,53 @@
+"""The networks of a run at one of its checkpoints, for whatever comes after training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from codezero.dreamer.behaviour import Behaviour
+from codezero.dreamer.config import from_dict
+from codezero.dreamer.world_model import WorldModel
+from codezero.env.episode import EpisodeSettings
+from codezero.training import checkpoints
+from codezero.training.config import TrainConfig
+
+Checkpoint = Literal["best", "last"]
+"""The networks that were best on validation, or the last ones."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A world model and the behaviour that was learnt in it."""
+
+    config: TrainConfig
+    settings: EpisodeSettings
+    """The decision process that they were trained for."""
+    world: WorldModel
+    behaviour: Behaviour
+    steps: int
+    """Environment steps that they had seen."""
+    score: dict[str, Any] | None
+    """On validation, as `codezero.training.validation.Score` has it; None for the last ones."""
+
+
+def load_networks(run: Path, checkpoint: Checkpoint) -> Networks:
+    """Read the networks of a run, onto the CPU.
+
+    Raises:
+        CodeZeroError: the run has no such checkpoint, or one that cannot be used.
+    """
+    path = run / f"{checkpoint}.pt"
+    state = checkpoints.load(path)
+    weights = state if checkpoint == "best" else state["learner"]
+    values = {key: value for key, value in state["config"].items() if key != "corpus"}
+    config: TrainConfig = from_dict(TrainConfig(), values)
+    settings = config.task.episode_settings()
+    world = WorldModel(settings.layout, len(settings.space), config.dreamer)
+    behaviour = Behaviour(len(settings.space), config.dreamer)
+    checkpoints.load_into(world, weights["world"], path)
+    checkpoints.load_into(behaviour, weights["behaviour"], path)
+    world.eval()
+    behaviour.eval()
+    return Networks(config, settings, world, behaviour, state["steps"], state.get("score"))
