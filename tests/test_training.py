@@ -479,3 +479,87 @@ def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None
     assert done.returncode == 2 and "is no agent" in done.stderr
     done = codezero("export", tmp_path, agent)
     assert done.returncode == 2 and "best.pt: no such file" in done.stderr
+
+
+# The world model's report
+
+
+def test_the_report_compares_what_is_imagined_with_what_happens(
+    trained: Path, tmp_path: Path
+) -> None:
+    examples = Path(__file__).parents[1] / "examples"
+    passes = tmp_path / "passes.txt"
+    passes.write_text("sroa\ninstcombine\nsimplifycfg\n")
+    plot = tmp_path / "figure.png"
+    arguments = ("world", trained, examples / "lzss.c", "--passes", passes, "--plot", plot)
+    reports = [codezero(*arguments, "--json", "--checkpoint", "last") for _ in range(2)]
+    assert reports[0].returncode == 0, reports[0].stderr
+    assert reports[0].stdout == reports[1].stdout, "the same seed imagines the same"
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    report = json.loads(reports[0].stdout)
+    (program,) = report["programs"]
+    real, imagined = program["real"], program["imagined"]
+    assert program["passes"] == ["sroa", "instcombine", "simplifycfg"]
+    for trajectory in (real, imagined):
+        assert len(trajectory["costs"]) == len(trajectory["blocks_per_instruction"]) == 4
+        assert len(trajectory["rewards"]) == 3
+    # What the compiler does, by the compiler itself.
+    module = real_module(examples / "lzss.c")
+    costs = [module.instruction_count()]
+    for text in ("sroa", "instcombine<no-verify-fixpoint>", "simplifycfg"):
+        module.run(text)
+        costs.append(module.instruction_count())
+    assert real["costs"][:2] == costs[:2] and real["costs"][0] == imagined["costs"][0]
+    unit = costs[0] - program["baseline"]
+    raw = [(a - b) / unit for a, b in zip(real["costs"], real["costs"][1:], strict=False)]
+    alpha = PRESETS["debug"].replay.smoothing
+    assert real["rewards"][0] == pytest.approx(raw[0])
+    assert real["rewards"][1] == pytest.approx(alpha * raw[0] + (1 - alpha) * raw[1])
+    horizons = report["errors"]
+    assert [error["horizon"] for error in horizons] == [1, 2, 3]
+    assert horizons[1]["total_reward_no_change"] == pytest.approx(abs(sum(real["rewards"][:2])))
+    wrong = abs(sum(real["rewards"][:2]) - sum(imagined["rewards"][:2]))
+    assert horizons[1]["total_reward"] == pytest.approx(wrong)
+
+
+def real_module(source: Path) -> Any:
+    from codezero.compiler.protocols import Protocol
+    from codezero.programs.load import ProgramLoader, parse_module
+
+    loader = ProgramLoader()
+    try:
+        program, _ = loader.load([source])
+    finally:
+        loader.close()
+    module = parse_module(program)
+    Protocol.CLANG.prepare(module)
+    return module
+
+
+def test_the_report_of_a_suite_has_the_errors_by_horizon(trained: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "suite"
+    suite.mkdir()
+    for name in ("lzss.c", "vm.c"):
+        source = Path(__file__).parents[1] / "examples" / name
+        (suite / name).write_bytes(source.read_bytes())
+    (suite / "broken.c").write_text("int f(void) { return")
+    plot = tmp_path / "errors.png"
+    done = codezero("world", trained, suite, "--plot", plot, "--checkpoint", "last")
+    assert done.returncode == 1 and "broken.c" in done.stderr
+    assert "no change" in done.stdout and plot.exists()
+    rows = [line.split() for line in done.stdout.splitlines() if line.split()[1:2] == ["2"]]
+    assert rows[0][0] == "1" and all(float(number) >= 0 for row in rows for number in row)
+
+
+def test_what_no_report_can_be_made_of_is_said(trained: Path, tmp_path: Path) -> None:
+    source = Path(__file__).parents[1] / "examples" / "lzss.c"
+    passes = tmp_path / "passes.txt"
+    passes.write_text("nosuchpass\n")
+    for arguments, message in (
+        ((tmp_path, source), "last.pt: no such file"),
+        ((trained, tmp_path / "nothing.c"), "no such file or folder"),
+        ((trained, source, "--passes", passes), "no pass 'nosuchpass'"),
+    ):
+        done = codezero("world", *arguments, "--checkpoint", "last")
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr

@@ -193,7 +193,7 @@ def read_surveys(paths: Sequence[Path]) -> pa.Table:
     first: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(zip(*columns, strict=True)):
         first.setdefault(key, row)
-    return table.take(list(first.values()))
+    return table.take(pa.array(first.values(), pa.int64()))
 
 
 def _read_survey(path: Path) -> pa.Table:
