@@ -126,7 +126,7 @@ NB_MODULE(_native, M) {
                               "What a module knows of a function.")
       .def_ro("name", &FunctionSummary::Name)
       .def_ro("structural_hash", &FunctionSummary::StructuralHash,
-              "64-bit hash of its structure, names of values left out.")
+              "64-bit hash of its structure, all names left out.")
       .def_ro("instructions", &FunctionSummary::Instructions)
       .def_ro("is_shared", &FunctionSummary::IsShared,
               "Whether several objects may have a copy of it, as of C++ "
@@ -224,7 +224,7 @@ NB_MODULE(_native, M) {
            "module's\n"
            "own target. The module stays as it is.\n\nRaises `CodegenError`.")
       .def("structural_hash", &Module::structuralHash, WithoutGIL(),
-           "64-bit hash of the module's structure, names of values left out.")
+           "64-bit hash of the module's structure, all names left out.")
       .def("functions", &Module::functions, WithoutGIL(),
            "A `FunctionSummary` of each function with a body.")
       .def("verify", &Module::verify, WithoutGIL(),

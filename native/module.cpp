@@ -17,6 +17,7 @@
 #include "llvm/Linker/Linker.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 
 #include <mutex>
 
@@ -227,6 +228,18 @@ uint64_t Module::instructionCount() const {
   return IR->getInstructionCount();
 }
 
+// A copy whose functions and variables have no names. LLVM's detailed hash
+// takes in the names of what code refers to, and the contents of strings, which
+// it knows by their names: a copy of a file in another project, its symbols
+// renamed or its path in an assertion, would be another program.
+static std::unique_ptr<llvm::Module> withoutNames(const llvm::Module &M) {
+  auto Copy = CloneModule(M);
+  for (GlobalValue &Value : Copy->global_values())
+    if (!Value.getName().starts_with("llvm.")) // intrinsics, and llvm.used
+      Value.setName("");
+  return Copy;
+}
+
 AutophaseFeatures Module::autophase() {
   std::lock_guard Lock(Owner->Mutex);
   return Features.count(*IR);
@@ -244,16 +257,17 @@ uint64_t Module::observe(std::span<float, NumAutophaseFeatures> Ratios) {
 
 uint64_t Module::structuralHash() const {
   std::lock_guard Lock(Owner->Mutex);
-  return StructuralHash(*IR, /*DetailedHash=*/true);
+  return StructuralHash(*withoutNames(*IR), /*DetailedHash=*/true);
 }
 
 std::vector<FunctionSummary> Module::functions() const {
   std::lock_guard Lock(Owner->Mutex);
+  const auto Nameless = withoutNames(*IR);
   std::vector<FunctionSummary> Functions;
-  for (const Function &F : *IR)
+  for (const auto &[F, Same] : zip_equal(*IR, *Nameless))
     if (!F.isDeclaration())
       Functions.push_back(
-          {F.getName().str(), StructuralHash(F, /*DetailedHash=*/true),
+          {F.getName().str(), StructuralHash(Same, /*DetailedHash=*/true),
            F.getInstructionCount(),
            F.isWeakForLinker() || F.hasAvailableExternallyLinkage()});
   return Functions;

@@ -231,6 +231,40 @@ def test_structural_hash_ignores_names_and_sees_changes() -> None:
     assert (function.name, function.instructions, function.is_shared) == ("add", 2, False)
 
 
+CHECKED = """
+@.str = private unnamed_addr constant [4 x i8] c"a.c\\00"
+@table = internal constant [2 x i32] [i32 1, i32 2]
+declare void @fail(ptr)
+define internal i32 @helper(i32 %x) {
+  %p = getelementptr [2 x i32], ptr @table, i32 0, i32 %x
+  %v = load i32, ptr %p
+  ret i32 %v
+}
+define i32 @check(i32 %x) {
+  call void @fail(ptr @.str)
+  %v = call i32 @helper(i32 %x)
+  ret i32 %v
+}
+"""
+
+
+def test_structural_hash_is_the_same_for_a_renamed_copy() -> None:
+    copy = CHECKED
+    for name in ("helper", "check", "table", "fail"):
+        copy = copy.replace(f"@{name}", f"@other_{name}")
+    copy = copy.replace('[4 x i8] c"a.c', '[10 x i8] c"other/a.c')
+    module, renamed = parse(CHECKED), parse(copy)
+    assert [f.name for f in renamed.functions()] == ["other_helper", "other_check"]
+    assert module.structural_hash() == renamed.structural_hash()
+    for ours, theirs in zip(module.functions(), renamed.functions(), strict=True):
+        assert ours.structural_hash == theirs.structural_hash
+    changed = parse(CHECKED.replace("@helper(i32 %x)\n  ret", "@helper(i32 7)\n  ret"))
+    hashes = [f.structural_hash for f in changed.functions()]
+    assert hashes[0] == module.functions()[0].structural_hash
+    assert hashes[1] != module.functions()[1].structural_hash
+    assert changed.structural_hash() != module.structural_hash()
+
+
 @pytest.mark.parametrize(
     ("linkage", "is_shared"),
     [

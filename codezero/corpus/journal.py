@@ -20,7 +20,7 @@ from codezero.corpus.examine import Examination
 from codezero.corpus.unit import Unit
 from codezero.errors import CodeZeroError
 
-FORMAT = "4"
+FORMAT = "5"
 """Of the tables below, and of what is distinctive in them."""
 
 _TABLES = """
