@@ -7,6 +7,10 @@ class CodeZeroError(Exception):
     """Something the user gave cannot be used. The message stands by itself, in a line or two."""
 
 
+class DiskFull(CodeZeroError):
+    """There is no room for what has to be written: going on makes no sense."""
+
+
 class ProgramError(CodeZeroError):
     """A program that cannot be read, compiled or measured."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -14,26 +15,30 @@ import tarfile
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codezero.compiler import Module
+from codezero.compiler import CompileOptions, Module
+from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG
 from codezero.corpus import Corpus
 from codezero.corpus import build as building
 from codezero.corpus.build import Report, build
 from codezero.corpus.entry import SCHEMA, split_of
 from codezero.corpus.examine import Limits
+from codezero.corpus.projects.includes import IncludeScanner
 from codezero.corpus.select import held_out_functions
 from codezero.corpus.sources.code_contests import CodeContestsSource
 from codezero.corpus.sources.files import FilesSource
 from codezero.corpus.sources.parquet import ParquetSource
-from codezero.corpus.unit import Unit, UnitSource
+from codezero.corpus.suites import WRITTEN, suite_files, write_suite
+from codezero.corpus.unit import Unit, UnitSource, unpacking_failed
 from codezero.env import PhaseOrderingEnv
-from codezero.errors import CodeZeroError
+from codezero.errors import CodeZeroError, DiskFull
 from codezero.programs.load import ProgramLoader
 
 
@@ -271,6 +276,36 @@ def test_an_archive_that_is_cut_off_does_not_stop_the_rest(tmp_path: Path) -> No
     assert "cut.tar.gz: cannot unpack it" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(Corpus(output)) == 1
+
+
+@pytest.mark.parametrize("damage", ["in a header", "between files", "a header's checksum"])
+def test_a_tar_that_is_cut_off_where_its_reader_sees_an_end(damage: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", **{f"f{k}": function("f", k) for k in range(4)})
+    archive = tmp_path / "cut.tar"
+    with tarfile.open(archive, "w") as tar:
+        for file in sorted(folder.iterdir()):
+            tar.add(file, file.name)
+    contents = bytearray(archive.read_bytes())
+    with tarfile.open(archive) as tar:
+        third = tar.getmembers()[2].offset
+    if damage == "a header's checksum":
+        contents[third + 150] ^= 1
+    else:
+        del contents[third + (100 if damage == "in a header" else 0) :]
+    archive.write_bytes(contents)
+    with pytest.raises(CodeZeroError, match="none of the sources"):
+        run(tmp_path / "c.parquet", FilesSource(archive))
+    done = codezero("corpus", "build", archive, "-o", tmp_path / "d.parquet")
+    assert done.returncode == 2 and "breaks off, or is damaged" in done.stderr
+
+
+def test_what_is_no_archive_is_said_in_a_line(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", f=function("f", 1))
+    (tmp_path / "cut.zip").write_bytes(b"PK\3\4" + bytes(100))
+    for file in (folder / "f.c", tmp_path / "cut.zip"):
+        done = codezero("corpus", "build", file, "-o", tmp_path / "c.parquet")
+        first, second = done.stderr.strip().splitlines()
+        assert "cannot unpack it" in first and "none of the sources" in second
 
 
 def test_tables_of_bitcode_are_sources(corpus: Path, tmp_path: Path) -> None:
@@ -543,6 +578,23 @@ def test_files_of_names_that_are_no_text_are_told_apart(tmp_path: Path) -> None:
     assert run(tmp_path / "c.parquet", FilesSource(tmp_path / "p")).programs == 2
 
 
+def test_folders_of_names_that_are_no_text_are_packages(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"p\xe9")
+    write(folder, f=function("f", 1))
+    write(folder / os.fsdecode(b"q\xff"), g=function("g", 2))
+    for by_folder in (False, True):
+        output = tmp_path / f"{by_folder}.parquet"
+        assert run(output, FilesSource(folder, by_folder=by_folder)).programs == 2
+        packages = set(Corpus(output).table.column("package").to_pylist())
+        assert packages == ({"p\\udce9", "q\\udcff"} if by_folder else {"p\\udce9"})
+
+
+def test_every_suffix_that_compilers_know_is_taken(tmp_path: Path) -> None:
+    for index, suffix in enumerate((".cp", ".CPP", ".c++", ".C", ".F95", ".FOR", ".fpp", ".f03")):
+        (tmp_path / f"f{index}{suffix}").write_text("x")
+    assert len(paths(FilesSource(tmp_path))) == 8
+
+
 def test_rows_of_one_name_are_told_apart(corpus: Path, tmp_path: Path) -> None:
     rows = pq.read_table(corpus).slice(0, 3)
     table = pa.table({"path": ["same.c"] * 3, "bitcode": rows.column("bitcode")})
@@ -581,6 +633,45 @@ def test_a_full_temporary_folder_stops_the_build(
     assert run(tmp_path / "c.parquet", FilesSource(folder)).programs == 1
 
 
+class FullDisk:
+    """A source of one unit, for which there is no room at first."""
+
+    is_fixed, selection, setup, key = True, "", "", "full"
+
+    def __init__(self, bitcode: bytes, is_full: bool, place: str) -> None:
+        self._bitcode, self._is_full, self._place = bitcode, is_full, place
+
+    def _write(self, place: str) -> None:
+        if self._is_full and place == self._place:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def prepare(self) -> None:
+        try:
+            self._write("prepare")
+        except OSError as error:
+            raise unpacking_failed("full", error) from None
+
+    def units(self) -> Iterator[Unit]:
+        def load(loader: ProgramLoader) -> Program:
+            self._write("load")
+            return Program("f", self._bitcode, CompileOptions())
+
+        yield Unit("p", "", "f.c", "C", "", load)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("place", ["prepare", "load"])
+def test_a_full_disk_is_no_reason_to_leave_a_unit_out(
+    place: str, corpus: Path, tmp_path: Path
+) -> None:
+    bitcode = Corpus(corpus)[0].bitcode
+    with pytest.raises(DiskFull):
+        run(tmp_path / "c.parquet", FullDisk(bitcode, True, place))
+    assert run(tmp_path / "c.parquet", FullDisk(bitcode, False, place)).programs == 1
+
+
 def test_a_journal_of_other_limits_is_not_gone_on_with(tmp_path: Path) -> None:
     folder = write(tmp_path / "p", f=function("f", 1))
     run(tmp_path / "c.parquet", FilesSource(folder))
@@ -606,6 +697,71 @@ def test_a_full_disk_leaves_the_old_corpus_whole(tmp_path: Path) -> None:
 
 
 # Commands
+
+
+def test_the_same_command_again_reads_its_sources_and_not_its_output(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", f=function("f", 1))
+    command = ("corpus", "build", folder, "-o", folder / "c.parquet")
+    assert codezero(*command).returncode == 0
+    write(folder, g=function("g", 2, loops=5))
+    (folder / ".c.parquet.x1.parquet").write_bytes(b"left by one that was killed")
+    assert "2 programs of 2 units" in codezero(*command).stdout
+    done = codezero("corpus", "build", folder, "-o", tmp_path / "d.parquet")
+    assert done.returncode == 2 and "name those that are meant" in done.stderr
+
+
+def test_a_corpus_that_cannot_be_written_is_said_first(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", f=function("f", 1))
+    for output, message in ((tmp_path, "is a folder"), (tmp_path / "a" / "b", "no such folder")):
+        done = codezero("corpus", "build", folder, "-o", output)
+        assert done.returncode == 2 and message in done.stderr
+        assert not list(tmp_path.glob("*.journal"))
+
+
+def test_suites_are_held_out_that_need_flags(tmp_path: Path) -> None:
+    text = f"#ifndef NEEDED\n#error NEEDED\n#endif\n{function('f', 1)}"
+    suite = write(tmp_path / "suite", f=text)
+    folder = write(tmp_path / "p", f=function("f", 1), g=function("g", 2, loops=5))
+    command = ("corpus", "build", folder, "-o", tmp_path / "c.parquet", "--exclude", suite)
+    assert codezero(*command).returncode == 2
+    done = codezero(*command, "--", "-DNEEDED")
+    assert "1 programs of 2 units" in done.stdout and "in a held-out suite" in done.stdout
+
+
+def test_a_suite_has_no_file_of_a_call_before(corpus: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    (folder / "mine.bc").write_bytes(b"a user's")
+    programs = Corpus(corpus)
+    write_suite(programs, folder)
+    # As a call leaves it that was killed before it deleted anything.
+    (folder / WRITTEN).write_text((folder / WRITTEN).read_text() + "stale.bc\n")
+    (folder / "stale.bc").write_bytes(b"of another version")
+    write_suite(programs, folder)
+    assert {f.name for f in folder.glob("*.bc")} == {*suite_files(programs), "mine.bc"}
+
+
+def test_headers_are_looked_for_in_time_that_lines_of_blanks_do_not_square(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "h.h").write_text("")
+    source = tmp_path / "f.c"
+    source.write_text(" " * 200_000 + "\n  #  include <sub.h>\n")
+    start = time.monotonic()
+    assert IncludeScanner(tmp_path, ()).missing(source) == {"sub.h"}
+    assert time.monotonic() - start < 5
+
+
+def test_a_crash_of_the_compiler_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "p", bad="#pragma clang __debug crash\n", good=function("f", 1))
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    done = codezero("corpus", "build", folder, "-o", tmp_path / "c.parquet")
+    assert "the compiler crashes" in done.stdout, done.stderr
+    assert not list(temporary.iterdir())
 
 
 def test_commands_look_into_a_corpus(corpus: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from codezero.corpus.build import build
 from codezero.corpus.examine import Limits
 from codezero.corpus.package_list import ListedPackage, read_package_list
 from codezero.corpus.sources.files import FilesSource
+from codezero.corpus.suites import builtin_suites
 from codezero.corpus.survey import Surveyed, read_surveys, write_survey
 from codezero.errors import CodeZeroError
 
@@ -87,6 +88,10 @@ def test_the_reference_list_is_what_it_says() -> None:
     assert len(names) >= 150 and len(set(names)) == len(names)
     assert all(package.version and package.domain for package in packages)
     assert len({package.domain for package in packages}) >= 15
+    of_suites = {request.name for s in builtin_suites().values() for request in s.requests}
+    assert of_suites & set(names) == {"openssl"}, "whose Blowfish alone is held out"
+    (openssl,) = (package for package in packages if package.name == "openssl")
+    assert "crypto/bf/*" in openssl.without
     held_out = {
         *("bzip2", "libjpeg-turbo", "libjpeg", "tiff", "lame", "libmad", "libgsm", "ghostscript"),
         *("ispell", "sphinxbase", "pgp", "lapack", "blas", "openblas", "linux", "opencv"),
@@ -98,12 +103,14 @@ def test_the_reference_list_is_what_it_says() -> None:
 def test_lists_name_packages_versions_and_domains(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text(
-        "first\n# a comment\n[tools]\nzlib 1:1.2.13.dfsg-1  # of all\n\nlua5.4=5.4.4-3\n"
+        "first\n# a comment\n[tools]\nzlib 1:1.2.13.dfsg-1  # of all\n\n"
+        "lua5.4=5.4.4-3 -a-b/* -*/c.c\nlast -x\n"
     )
     assert read_package_list(path) == [
         ListedPackage("first", "", ""),
         ListedPackage("zlib", "1:1.2.13.dfsg-1", "tools"),
-        ListedPackage("lua5.4", "5.4.4-3", "tools"),
+        ListedPackage("lua5.4", "5.4.4-3", "tools", ("a-b/*", "*/c.c")),
+        ListedPackage("last", "", "tools", ("x",)),
     ]
     path.write_text("zlib 1.0 2.0\n")
     with pytest.raises(CodeZeroError, match=r"list:1: expected a package and a version"):

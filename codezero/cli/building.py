@@ -12,6 +12,15 @@ from codezero.corpus.build import Report, build
 from codezero.corpus.examine import Limits
 from codezero.corpus.sources.debian import SourceArchive
 from codezero.corpus.unit import Unit, UnitSource
+from codezero.errors import CodeZeroError
+
+
+def check_output(path: Path) -> None:
+    """Raises `CodeZeroError` for a path that no corpus can be written to, before hours of work."""
+    if path.is_dir():
+        raise CodeZeroError(f"{path} is a folder; name the file to write")
+    if not path.absolute().parent.is_dir():
+        raise CodeZeroError(f"{path}: there is no such folder to write it to")
 
 
 @contextmanager
@@ -23,6 +32,12 @@ def debian_archive() -> Iterator[SourceArchive]:
             "the system's own apt settings stay as they are",
             file=sys.stderr,
         )
+        archive.fetch_index()
+        if archive.missing_index:
+            print(
+                f"codezero: {archive.missing_index}: going on with the rest of the index",
+                file=sys.stderr,
+            )
         yield archive
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from codezero.cli.building import build_visibly, debian_archive, print_report
+from codezero.cli.building import build_visibly, check_output, debian_archive, print_report
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus, write_corpus
@@ -51,7 +51,8 @@ class Build:
     code_contests: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """The folder of CodeContests' Parquet files, or "hub" to fetch them."""
     exclude: tuple[Path, ...] = ()
-    """Held-out suites: no program that has a function of theirs is taken."""
+    """Held-out suites: no program that has a function of theirs is taken. Their source files are
+    compiled with the same flags."""
     sample: int | None = None
     """Take only so many files of each Debian package, chosen by a hash of their paths."""
     largest: int | None = None
@@ -70,18 +71,18 @@ class Build:
             raise CodeZeroError("corpus build: --jobs is not negative")
         if any(limit is not None and limit < 1 for limit in (self.sample, self.largest)):
             raise CodeZeroError("corpus build: --sample and --largest are at least 1")
+        check_output(self.out)
         sources = [source for path in self.sources for source in self._sources(path, flags)]
         if self.code_contests is not None:
             sources.append(self._code_contests())
         packages = list(_packages(self.debian))
         if not sources and not packages:
             raise CodeZeroError("corpus build: give at least one source")
-        held_out = held_out_functions(self.exclude)
+        held_out = held_out_functions(self.exclude, flags)
         with ExitStack() as stack:
             if packages:
                 archive = stack.enter_context(debian_archive())
-                requests = [Request.parse(text) for text in packages]
-                sources += debian_sources(archive, requests, self.sample)
+                sources += debian_sources(archive, packages, self.sample)
             report = build_visibly(
                 sources, self.out, limits=self.limits, held_out=held_out, jobs=self.jobs
             )
@@ -105,12 +106,23 @@ class Build:
             raise CodeZeroError(f"{path}: no such file or folder")
         if path.suffix == ".parquet":
             yield ParquetSource(path)
-        elif path.is_dir() and (files := sorted(path.glob("*.parquet"))):
-            yield from map(ParquetSource, files)
-        else:
-            yield FilesSource(
-                path, largest=self.largest, flags=tuple(flags), by_folder=self.by_folder
+            return
+        files = FilesSource(
+            path, largest=self.largest, flags=tuple(flags), by_folder=self.by_folder
+        )
+        # Not what this command makes, nor what one that was killed left of it.
+        parquet = [
+            file
+            for file in sorted(path.glob("*.parquet"))
+            if file.resolve() != self.out.resolve() and not file.name.startswith(".")
+        ]
+        if parquet and any(files.files()):
+            raise CodeZeroError(
+                f"{path} has Parquet files and source files or IR: name those that are meant"
             )
+        yield from map(ParquetSource, parquet)
+        if not parquet:
+            yield files
 
 
 @dataclass
@@ -370,10 +382,11 @@ def _find(corpus: Corpus, name: str) -> int:
     raise CodeZeroError(f"{corpus.path} has no program '{name}'")
 
 
-def _packages(requests: Sequence[str]) -> Iterator[str]:
+def _packages(requests: Sequence[str]) -> Iterator[Request]:
     """Debian packages from the command line and from the lists that it names."""
     for request in requests:
         if request.startswith("@"):
-            yield from (p.request for p in read_package_list(Path(request[1:])))
+            for package in read_package_list(Path(request[1:])):
+                yield Request(package.name, package.version, without=package.without)
         else:
-            yield request
+            yield Request.parse(request)

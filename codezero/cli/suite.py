@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from codezero.cli.output import print_table
 from codezero.corpus.corpus import Corpus
 from codezero.corpus.examine import Limits
 from codezero.corpus.sources.debian import Request, debian_sources
-from codezero.corpus.suites import builtin_suite, builtin_suites, suite_files, write_suite
+from codezero.corpus.suites import builtin_suite, builtin_suites, write_suite
 from codezero.errors import CodeZeroError
 
 
@@ -38,6 +40,8 @@ class Build:
     sample: int | None = None
     """Take only so many files of each package, chosen by a hash of their paths."""
     limits: tyro.conf.OmitArgPrefixes[Limits] = dataclasses.field(default_factory=Limits)
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the report as an object."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
     """Units at a time; 0 is one a core."""
 
@@ -56,15 +60,17 @@ class Build:
             raise CodeZeroError(f"{self.out}: {error.strerror}") from None
         # The same programs with all that is known of them.
         output = self.out / f"{self.out.resolve().name}.parquet"
-        before = suite_files(Corpus(output)) if output.exists() else []
         with debian_archive() as archive:
             sources = debian_sources(archive, requests, sample)
             report = build_visibly(sources, output, limits=self.limits, jobs=self.jobs)
-        corpus = Corpus(output)
-        for name in set(before) - set(suite_files(corpus)):
-            (self.out / name).unlink(missing_ok=True)
-        write_suite(corpus, self.out)
-        print_report(report, self.out)
+        write_suite(Corpus(output), self.out)
+        versions = {source.name: source.version for source in sources}
+        if self.json:
+            json.dump({"versions": versions, **dataclasses.asdict(report)}, sys.stdout, indent=2)
+            print()
+        else:
+            print(", ".join(f"{name} {version}" for name, version in versions.items()))
+            print_report(report, self.out)
         return 1 if report.failed_sources else 0
 
     def _requests(self) -> tuple[tuple[Request, ...], int | None]:

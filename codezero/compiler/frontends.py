@@ -47,6 +47,7 @@ def _clang(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
         compiler,
         *flags,
         "-Oz",
+        "-fno-crash-diagnostics",  # a crash would leave files in /tmp
         *("-Xclang", "-disable-llvm-passes", "-Xclang", "-emit-llvm-uselists"),
         *("-emit-llvm", "-c", str(source)),
     ]
@@ -77,12 +78,21 @@ def _rustc(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
 
 FRONT_ENDS = (
     FrontEnd("C", (".c",), CLANG, _clang, marks_size=True),
-    FrontEnd("C++", (".cpp", ".cc", ".cxx", ".C", ".c++"), CLANGXX, _clang, marks_size=True),
+    FrontEnd(
+        "C++",
+        (".cpp", ".cc", ".cxx", ".cp", ".C", ".CPP", ".c++"),
+        CLANGXX,
+        _clang,
+        marks_size=True,
+    ),
     FrontEnd("Objective-C", (".m",), CLANG, _clang, marks_size=True),
     FrontEnd("Objective-C++", (".mm",), CLANGXX, _clang, marks_size=True),
     FrontEnd(
         "Fortran",
-        (".f90", ".f95", ".f03", ".f08", ".F90", ".f", ".for", ".F"),
+        (
+            *(".f90", ".f95", ".f03", ".f08", ".f", ".for"),
+            *(".F90", ".F95", ".F03", ".F08", ".F", ".FOR", ".fpp", ".FPP"),
+        ),
         FLANG,
         _flang,
         marks_size=False,
@@ -298,6 +308,7 @@ def generate_code(
         front_end.tool.require(),
         *flags,
         "-Oz",
+        "-fno-crash-diagnostics",  # a crash would leave files in /tmp
         *("-Xclang", "-disable-llvm-passes", "-Qunused-arguments"),
         *("-x", "ir", "-", _output_kind(output), "-o", str(output)),
     ]

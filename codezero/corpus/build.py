@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +15,19 @@ from pathlib import Path
 from codezero._native import LLVM_VERSION
 from codezero.corpus.corpus import write_corpus
 from codezero.corpus.examine import Examination, Limits, Rejected
-from codezero.corpus.journal import FORMAT, NO_COMPILER, Journal, Rejection
+from codezero.corpus.journal import (
+    FORMAT,
+    NO_COMPILER,
+    OUR_FAULT,
+    TRIED_AGAIN,
+    Journal,
+    Rejection,
+)
 from codezero.corpus.select import select
 from codezero.corpus.unit import Unit, UnitSource
-from codezero.errors import CodeZeroError, ProgramError, ToolchainError
+from codezero.errors import CodeZeroError, DiskFull, ProgramError, ToolchainError
 from codezero.isolation import Worker, WorkerCrashed, WorkerTimedOut
-from codezero.parallel import run_each
+from codezero.parallel import available_cores, run_each
 from codezero.programs.load import ProgramLoader
 
 COMPILE_SECONDS = 15.0
@@ -28,8 +36,8 @@ LOAD_SECONDS = 5.0
 """Time limit of what else is done to load a unit, such as marking Fortran for size."""
 EXAMINE_SECONDS = 10.0
 """Time limit of an examination, five times what the passes of -Oz may take."""
-PREPARE_AHEAD = 2
-"""Sources that are fetched and configured while others are examined."""
+CORES_PER_PREPARATION = 4
+"""For so many cores one more source is fetched and configured while others are examined."""
 HEADERS_REPORTED = 40
 MISSING_HEADER = "a header is missing"
 COMMIT_UNITS = 20
@@ -63,20 +71,22 @@ class UnitWorker:
         self._examiner = Worker("codezero.corpus.examine:Examiner", {"limits": limits})
 
     def run(self, unit: Unit) -> Examination | Rejection:
-        """Raises `CodeZeroError` where going on makes no sense: the disk is full."""
+        """Raises `DiskFull`."""
         try:
             return self._examine(unit)
         except CodeZeroError:
             raise
         except Exception as error:  # whatever it is, the other units go on
-            return Rejection("codezero fails on it", f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"{unit.name}: no space left on device") from None
+            return Rejection(OUR_FAULT, f"{type(error).__name__}: {error}")
 
     def _examine(self, unit: Unit) -> Examination | Rejection:
         try:
             program = unit.load(self._loader)
         except ProgramError as error:
             if "No space left on device" in str(error):
-                raise CodeZeroError(f"{unit.name}: no space left on device") from None
+                raise DiskFull(f"{unit.name}: no space left on device") from None
             return classify(str(error))
         except ToolchainError as error:
             return Rejection(NO_COMPILER, str(error))
@@ -186,7 +196,8 @@ class _OpenSource:
     exhausted: bool = False
     """Whether it has no more units."""
     error: str | None = None
-    lacks_compiler: bool = False
+    is_to_try_again: bool = False
+    """Whether the next build has to look into it."""
 
 
 def _examine(
@@ -207,7 +218,8 @@ def _examine(
                 yield source
 
     def feed() -> Iterator[tuple[_OpenSource, Unit]]:
-        for source, preparation in _prepared(waiting()):
+        ahead = 1 + (jobs or available_cores()) // CORES_PER_PREPARATION
+        for source, preparation in _prepared(waiting(), max(ahead, 2)):
             state = _OpenSource(source)
             journal.reopen(source.key)
             known = journal.units_of(source.key)
@@ -218,6 +230,8 @@ def _examine(
                     if known.pop(identity, True):
                         state.pending += 1
                         yield state, unit
+            except DiskFull:
+                raise
             except CodeZeroError as error:
                 state.error = str(error)
             except Exception as error:  # whatever it is, the other sources go on
@@ -232,7 +246,7 @@ def _examine(
             return
         source = state.source
         source.close()
-        if state.error is not None or not state.lacks_compiler:
+        if state.error is not None or not state.is_to_try_again:
             journal.finish(source.key, source.selection, source.setup, state.error)
         on_source(source, state.error)
 
@@ -243,8 +257,8 @@ def _examine(
         with closing(examined):
             for count, ((state, unit), outcome) in enumerate(examined, 1):
                 journal.add(state.source.key, unit, outcome)
-                if isinstance(outcome, Rejection) and outcome.reason == NO_COMPILER:
-                    state.lacks_compiler = True
+                if isinstance(outcome, Rejection) and outcome.reason in TRIED_AGAIN:
+                    state.is_to_try_again = True
                 state.pending -= 1
                 finish(state)
                 on_unit(unit)
@@ -256,14 +270,16 @@ def _examine(
     journal.commit()
 
 
-def _prepared(sources: Iterable[UnitSource]) -> Iterator[tuple[UnitSource, Future[None]]]:
-    """The sources as they are ready, prepared while others are examined."""
+def _prepared(
+    sources: Iterable[UnitSource], count: int
+) -> Iterator[tuple[UnitSource, Future[None]]]:
+    """The sources as they are ready, so many prepared at a time while others are examined."""
     remaining = iter(sources)
     ahead: dict[Future[None], UnitSource] = {}
-    pool = ThreadPoolExecutor(PREPARE_AHEAD)
+    pool = ThreadPoolExecutor(count)
     try:
         while True:
-            for source in islice(remaining, PREPARE_AHEAD - len(ahead)):
+            for source in islice(remaining, count - len(ahead)):
                 ahead[pool.submit(source.prepare)] = source
             if not ahead:
                 return

@@ -40,8 +40,10 @@ CREATE TABLE IF NOT EXISTS unit (
 
 
 NO_COMPILER = "its compiler is not installed"
-"""The reason that another run looks into again. What else may be better then, such as a header that
-has been installed since, is examined anew without the journal."""
+OUR_FAULT = "codezero fails on it"
+TRIED_AGAIN = (NO_COMPILER, OUR_FAULT)
+"""The reasons that another run looks into again. What else may be better then, such as a header
+that has been installed since, is examined anew without the journal."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,11 @@ class Journal:
 
     def units_of(self, source: str) -> dict[tuple[str, str, str], bool]:
         """(package, path, stamp) of the units that are in, and whether to try them again."""
-        query = "SELECT package, path, stamp, reason IS ? FROM unit WHERE source = ?"
-        rows = self._database.execute(query, (NO_COMPILER, source))
+        query = (
+            "SELECT package, path, stamp, reason IS NOT NULL AND "
+            f"reason IN ({_marks(TRIED_AGAIN)}) FROM unit WHERE source = ?"
+        )
+        rows = self._database.execute(query, (*TRIED_AGAIN, source))
         return {(package, path, stamp): bool(again) for package, path, stamp, again in rows}
 
     def forget(self, source: str, units: Iterable[tuple[str, str, str]]) -> None:
@@ -256,5 +261,5 @@ def _functions(stored: bytes) -> list[list[int]]:
     return pairs
 
 
-def _marks(values: list[str]) -> str:
+def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))

@@ -1,11 +1,13 @@
 """Lists of Debian source packages, as text that people edit.
 
-A line is a package and, after a space or ``=``, its version. A line ``[DOMAIN]`` names the domain
-of the packages after it. ``#`` begins a comment.
+A line is a package; then, after a space or ``=``, its version; then, each after ``-``, patterns of
+files to leave out, such as ``-third_party/*``. A line ``[DOMAIN]`` names the domain of the packages
+after it. ``#`` begins a comment.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +20,8 @@ class ListedPackage:
     version: str
     """Empty for the newest."""
     domain: str
-
-    @property
-    def request(self) -> str:
-        """As ``--debian`` takes it."""
-        return f"{self.name}={self.version}" if self.version else self.name
+    without: tuple[str, ...] = ()
+    """Patterns of `fnmatch` for the paths of files to leave out."""
 
 
 def read_package_list(path: Path) -> list[ListedPackage]:
@@ -43,12 +42,13 @@ def read_package_list(path: Path) -> list[ListedPackage]:
         if line.startswith("[") and line.endswith("]"):
             domain = line[1:-1].strip()
             continue
-        words = line.replace("=", " ", 1).split()
+        name, *patterns = re.split(r"\s+-", line)
+        words = name.replace("=", " ", 1).split()
         if len(words) > 2:
             raise CodeZeroError(f"{path}:{number}: expected a package and a version")
         if words and words[0] in names:
             raise CodeZeroError(f"{path}:{number}: {words[0]} is there already")
         if words:
             names.add(words[0])
-            packages.append(ListedPackage(words[0], "".join(words[1:]), domain))
+            packages.append(ListedPackage(words[0], "".join(words[1:]), domain, tuple(patterns)))
     return packages

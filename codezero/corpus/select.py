@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from codezero.compiler.frontends import front_end_of
 from codezero.corpus.entry import Entry
 from codezero.corpus.journal import Candidate
 from codezero.isolation import Worker
@@ -88,8 +89,11 @@ def select_entries(
     return sorted(kept, key=lambda entry: (entry.package, entry.path)), selection.rejected
 
 
-def held_out_functions(suites: Sequence[Path]) -> frozenset[int]:
+def held_out_functions(suites: Sequence[Path], flags: Sequence[str] = ()) -> frozenset[int]:
     """Structural hashes of the distinctive functions of held-out suites.
+
+    Args:
+        flags: compiler flags for source files; IR in the same suites needs none.
 
     Raises:
         CodeZeroError: a suite cannot be found, or one of its programs cannot be loaded: what
@@ -99,7 +103,8 @@ def held_out_functions(suites: Sequence[Path]) -> frozenset[int]:
     with ProgramLoader() as loader, closing(Worker(DISTINCTIVE_READER)) as reader:
         for suite in suites:
             for suite_program in find_suite(suite).programs:
-                program, _ = loader.load(suite_program.files)
+                compiled = any(map(front_end_of, suite_program.files))
+                program, _ = loader.load(suite_program.files, flags if compiled else ())
                 functions = reader.call("read", program, timeout=LOAD_SECONDS)
                 hashes.update(structural_hash for structural_hash, _ in functions)
     return frozenset(hashes)

@@ -21,6 +21,10 @@ else:
     import tomli as tomllib
 
 
+WRITTEN = "programs.txt"
+"""Names the files of a suite that `write_suite` wrote."""
+
+
 @dataclass(frozen=True)
 class BuiltinSuite:
     title: str
@@ -67,9 +71,24 @@ def suite_files(corpus: Corpus) -> list[str]:
 def write_suite(corpus: Corpus, folder: Path) -> None:
     """Write each program as a file of bitcode in a folder: a suite as `find_suite` reads it.
 
+    Files that were written there before and are no program of the corpus are deleted, even those
+    of a call that was killed: a list of all is written first, and cut short last.
+
     Raises:
         CodeZeroError: the folder cannot be written to.
     """
-    for name, program in zip(suite_files(corpus), corpus, strict=True):
+    written = folder / WRITTEN
+    names = suite_files(corpus)
+    before = written.read_text().splitlines() if written.exists() else []
+    _write_lines(written, sorted({*before, *names}))
+    for name in set(before) - set(names):
+        (folder / name).unlink(missing_ok=True)
+    for name, program in zip(names, corpus, strict=True):
         with replacing(folder / name) as temporary:
             temporary.write_bytes(program.bitcode)
+    _write_lines(written, names)
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines))

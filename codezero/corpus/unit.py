@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Protocol
 
 from codezero.compiler.program import Program
 from codezero.corpus.entry import split_of
+from codezero.errors import CodeZeroError, DiskFull
 from codezero.programs.load import ProgramLoader
 
 
@@ -78,6 +81,29 @@ class UnitSource(Protocol):
 
     def close(self) -> None:
         """End `prepare` if it is under way, and free what it set up: no unit is needed any more."""
+
+
+def printable(path: Path) -> str:
+    """A path as text that every file and stream takes: file names may be any bytes."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+LEAST_ROOM = 1 << 20
+"""Bytes on a disk that is not full."""
+
+
+def require_room(folder: Path, what: str) -> None:
+    """Raises `DiskFull`: what was just written to a folder may have been cut short."""
+    if shutil.disk_usage(folder).free < LEAST_ROOM:
+        raise DiskFull(f"{what}: no space left on device ({folder})")
+
+
+def unpacking_failed(what: str, error: Exception) -> CodeZeroError:
+    """What to raise for an error of unpacking: a full disk is no fault of what is unpacked."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{what}: cannot unpack it: {error.strerror}")
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0].rstrip(":")
+    return CodeZeroError(f"{what}: cannot unpack it: {reason}")
 
 
 def compiled(file: Path, flags: tuple[str, ...] = ()) -> Callable[[ProgramLoader], Program]:

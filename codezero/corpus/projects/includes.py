@@ -19,7 +19,8 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 _INCLUDE = re.compile(
-    rb"""^[ \t]*\#?[ \t]*(?:include|include_next|import)[ \t]*(?:<([^>\n]+)>|["']([^"'\n]+)["'])""",
+    rb"""^[ \t]*(?:\#[ \t]*)?(?:include|include_next|import)[ \t]*"""
+    rb"""(?:<([^>\n]+)>|["']([^"'\n]+)["'])""",
     re.MULTILINE | re.IGNORECASE,
 )
 

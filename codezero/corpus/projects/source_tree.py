@@ -229,6 +229,7 @@ class SourceTree:
             "CC": _CONFIGURE_CC or CLANG.require(),
             "CXX": _CONFIGURE_CXX or CLANGXX.require(),
             "FORCE_UNSAFE_CONFIGURE": "1",  # lets some be configured by root
+            "HOME": str(self.root),  # nothing is written to the user's own
             "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
             "LC_ALL": "C",
             "MAKEFLAGS": "",

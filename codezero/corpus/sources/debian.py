@@ -21,8 +21,8 @@ from codezero.compiler.program import Program
 from codezero.corpus.entry import stable_hash
 from codezero.corpus.projects.licences import Licences
 from codezero.corpus.projects.source_tree import Recipe, SourceTree
-from codezero.corpus.unit import Unit, compiled
-from codezero.errors import CodeZeroError, ToolchainError
+from codezero.corpus.unit import Unit, compiled, printable, require_room, unpacking_failed
+from codezero.errors import CodeZeroError, DiskFull, ToolchainError
 from codezero.isolation import CommandRunner, CommandStopped
 from codezero.programs.load import ProgramLoader
 
@@ -48,6 +48,8 @@ class SourceArchive:
         self._runner = CommandRunner(FETCH_SECONDS)
         self._lock = threading.Lock()
         self._has_index = False
+        self.missing_index = ""
+        """Why part of the index could not be fetched, if so."""
 
     def _with_index(self) -> tuple[str, ...]:
         """Options by which apt uses the index, which the first call fetches."""
@@ -66,7 +68,14 @@ class SourceArchive:
                 for path in _apt_source_files():
                     (folder / "sources.list.d" / path.name).write_text(_only_sources(path))
                 # By default a mirror that cannot be reached is a warning, and the index empty.
-                self._run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
+                update = ["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"]
+                try:
+                    self._run(update)
+                except CodeZeroError as error:
+                    # One repository without sources does not stand in the way of the others.
+                    if not any((folder / "lists").glob("*Sources*")):
+                        raise
+                    self.missing_index = str(error)
                 self._has_index = True
         return options
 
@@ -74,7 +83,7 @@ class SourceArchive:
         """Fetch the index now, rather than in the thread that first needs it.
 
         Raises:
-            CodeZeroError: part of it cannot be fetched.
+            CodeZeroError: none of it can be fetched.
         """
         self._with_index()
 
@@ -127,6 +136,8 @@ class SourceArchive:
             tree = folder / "tree"
             command = ["dpkg-source", "--no-check", "-x", str(description), str(tree)]
             self._run(command, cwd=folder, runner=runner)
+        except DiskFull:
+            raise
         except CodeZeroError as error:
             others = [v for v in self.versions([name], runner).get(name, ()) if v != version]
             there_is = f"; there is {name}={others[0]}" if others else ""
@@ -154,6 +165,8 @@ class SourceArchive:
             first = next(
                 (line for line in lines if line.startswith(("E:", "dpkg-source: error"))), ""
             )
+            if any("No space left on device" in line for line in lines):
+                raise DiskFull(f"{command[0]}: no space left on device")
             raise CodeZeroError(first.removeprefix("E: ") or f"{command[0]} fails: {lines[-1:]}")
         return done.stdout.decode(errors="replace")
 
@@ -199,6 +212,7 @@ class DebianSource:
         sample: take only so many files, chosen by a hash of their paths; None takes all.
         only: patterns of `fnmatch` for the paths of the files to take, in which ``*`` also matches
             slashes; none takes all.
+        without: patterns for the paths of files to leave out.
         recipe: see `SourceTree`.
     """
 
@@ -212,12 +226,14 @@ class DebianSource:
         *,
         sample: int | None = None,
         only: Sequence[str] = (),
+        without: Sequence[str] = (),
         recipe: Recipe | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self._sample = sample
         self._only = tuple(only)
+        self._without = tuple(without)
         self._recipe = recipe
         self._archive = archive
         self._runner = CommandRunner(FETCH_SECONDS)
@@ -227,6 +243,7 @@ class DebianSource:
     @property
     def key(self) -> str:
         how = repr((self._recipe, self._only)) if self._recipe or self._only else ""
+        how += repr(self._without) if self._without else ""
         return f"debian:{self.name}={self.version}" + (how and f":{stable_hash(how).hex()}")
 
     @property
@@ -239,7 +256,7 @@ class DebianSource:
 
     def prepare(self) -> None:
         if not self.version:
-            raise CodeZeroError(f"{self.name}: no such source package")
+            raise CodeZeroError(f"{self.name}: the archive has no such source package")
         self._folder = tempfile.TemporaryDirectory(prefix="codezero-", ignore_cleanup_errors=True)
         try:
             root = self._archive.unpack(
@@ -249,21 +266,22 @@ class DebianSource:
             try:
                 self._tree.configure()
             except CodeZeroError as error:
+                require_room(root, self.name)
                 raise CodeZeroError(f"{self.name}={self.version}: {error}") from None
         except CommandStopped:
             raise CodeZeroError(f"{self.name}: stopped") from None
         except OSError as error:
-            raise CodeZeroError(f"{self.name}: cannot unpack it: {error.strerror}") from None
+            raise unpacking_failed(self.name, error) from None
+        require_room(root, self.name)
 
     def units(self) -> Iterator[Unit]:
         assert self._tree is not None, "prepare comes first"
         root = self._tree.root
         licences = Licences(root / "debian" / "copyright")
         files = [
-            (_printable(file.relative_to(root)), file, front_end)
+            (printable(file.relative_to(root)), file, front_end)
             for file, front_end in self._tree.files()
-            if not self._only
-            or any(fnmatchcase(str(file.relative_to(root)), glob) for glob in self._only)
+            if self._is_taken(str(file.relative_to(root)))
         ]
         if self._sample is not None:
             files = sorted(
@@ -279,6 +297,12 @@ class DebianSource:
                 load=partial(self._load, file, front_end),
             )
 
+    def _is_taken(self, path: str) -> bool:
+        def matches(patterns: Sequence[str]) -> bool:
+            return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+        return (not self._only or matches(self._only)) and not matches(self._without)
+
     def _load(self, file: Path, front_end: FrontEnd, loader: ProgramLoader) -> Program:
         assert self._tree is not None
         return compiled(file, self._tree.flags(file, front_end))(loader)
@@ -290,10 +314,6 @@ class DebianSource:
             self._folder = None
 
 
-def _printable(path: Path) -> str:
-    return str(path).encode(errors="backslashreplace").decode()
-
-
 @dataclass(frozen=True)
 class Request:
     """What is wanted of the archive: a package, in its newest version if none is named."""
@@ -301,13 +321,14 @@ class Request:
     name: str
     version: str = ""
     only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     recipe: Recipe | None = None
 
     @classmethod
     def parse(cls, text: str, only: Sequence[str] = ()) -> Request:
         """From ``NAME`` or ``NAME=VERSION``."""
         name, _, version = text.partition("=")
-        return cls(name, version, tuple(only))
+        return cls(name, version, only=tuple(only))
 
 
 def debian_sources(
@@ -329,6 +350,7 @@ def debian_sources(
             request.version or newest.get(request.name, ""),
             sample=sample,
             only=request.only,
+            without=request.without,
             recipe=request.recipe,
         )
         for request in requests

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from codezero.compiler.frontends import IR_SUFFIXES, SOURCE_SUFFIXES, front_end_of
-from codezero.corpus.unit import Unit, compiled
+from codezero.corpus.unit import Unit, compiled, printable, unpacking_failed
 from codezero.errors import CodeZeroError
 
 _SUFFIXES = frozenset((*IR_SUFFIXES, *SOURCE_SUFFIXES))
@@ -47,7 +47,7 @@ class FilesSource:
     def key(self) -> str:
         options = f"{' '.join(self._flags)}:{self._by_folder}"
         stamp = _stamp(self._path) if self.is_fixed else ""
-        return f"files:{self._path.resolve()}:{stamp}:{options}"
+        return f"files:{printable(self._path.resolve())}:{stamp}:{options}"
 
     @property
     def selection(self) -> str:
@@ -71,11 +71,21 @@ class FilesSource:
             *(OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error),
             RuntimeError,  # an encrypted zip
         ) as error:
-            raise CodeZeroError(f"{self._path}: cannot unpack it: {error}") from None
+            raise unpacking_failed(str(self._path), error) from None
+
+    def files(self) -> Iterator[Path]:
+        """The files that are units, in no order; of an archive, once it is prepared."""
+        for file in self._folder.rglob("*"):
+            if file.suffix in _SUFFIXES and file.is_file():
+                yield file
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self._unpacked.name) if self._unpacked else self._path
 
     def units(self) -> Iterator[Unit]:
-        folder = Path(self._unpacked.name) if self._unpacked else self._path
-        files = [f for f in folder.rglob("*") if f.suffix in _SUFFIXES and f.is_file()]
+        folder = self._folder
+        files = list(self.files())
         if not files:
             raise CodeZeroError(f"{self._path}: no source file and no IR in it")
         if self._largest is not None:
@@ -95,9 +105,9 @@ class FilesSource:
             package, path = path.parts[0], Path(*path.parts[1:])
         front_end = front_end_of(file)
         return Unit(
-            package=package,
+            package=printable(Path(package)),
             version="",
-            path=str(path).encode(errors="backslashreplace").decode(),
+            path=printable(path),
             language=front_end.language if front_end else "LLVM IR",
             licence="",
             load=compiled(file, self._flags if front_end else ()),
@@ -118,7 +128,9 @@ def unpack(archive: Path, folder: Path) -> None:
             one that breaks off.
     """
     folder = folder.resolve()
-    if zipfile.is_zipfile(archive):
+    with archive.open("rb") as file:
+        is_zip = file.read(4) == b"PK\3\4"
+    if is_zip or zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(folder)  # which leaves out "..", roots and links
         return
@@ -130,3 +142,8 @@ def unpack(archive: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
                     shutil.copyfileobj(contents, file)
+        # tarfile takes a header that is cut off or damaged for the end.
+        assert tar.fileobj is not None
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the archive breaks off, or is damaged")
