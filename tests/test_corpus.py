@@ -513,7 +513,7 @@ def test_one_more_source_is_all_that_is_examined(corpus: Path, tmp_path: Path) -
             [FilesSource(path) for path in sources],
             output,
             limits=Limits(),
-            on_unit=lambda unit: seen.append(unit.name),
+            on_unit=lambda source, unit: seen.append(unit.name),
         )
     assert seen == ["second/g.c"]
     assert report.programs == 2
@@ -530,7 +530,7 @@ def test_a_folder_that_changed_is_examined_where_it_did(tmp_path: Path) -> None:
         [FilesSource(folder)],
         output,
         limits=Limits(),
-        on_unit=lambda unit: seen.append(unit.path),
+        on_unit=lambda source, unit: seen.append(unit.path),
     )
     assert seen == ["b.c"]
     assert [program.name for program in Corpus(output)] == ["p/b.c", "p/c.c"]
@@ -546,7 +546,7 @@ def test_another_selection_that_is_interrupted_leaves_no_trace(tmp_path: Path) -
     class Stop(Exception):
         pass
 
-    def stop(unit: Unit) -> None:
+    def stop(source: UnitSource, unit: Unit) -> None:
         raise Stop
 
     more = FilesSource(tmp_path / "p.zip", largest=8)
@@ -636,7 +636,7 @@ def test_a_full_temporary_folder_stops_the_build(
 class FullDisk:
     """A source of one unit, for which there is no room at first."""
 
-    is_fixed, selection, setup, key = True, "", "", "full"
+    is_fixed, selection, setup, key, size = True, "", "", "full", 1
 
     def __init__(self, bitcode: bytes, is_full: bool, place: str) -> None:
         self._bitcode, self._is_full, self._place = bitcode, is_full, place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -53,14 +54,18 @@ def build_visibly(
     with progress_bar() as progress:
         bar = progress.add_task("sources", total=len({source.key for source in sources}))
         units = 0
+        # A source counts as it is worked on: one folder may have all the units.
+        shares: dict[str, float] = defaultdict(float)
 
-        def unit_done(unit: Unit) -> None:
+        def unit_done(source: UnitSource, unit: Unit) -> None:
             nonlocal units
             units += 1
-            progress.update(bar, description=f"{units:,} units, {unit.package}")
+            share = 1 / source.size if source.size else 0.0
+            shares[source.key] += share
+            progress.update(bar, advance=share, description=f"{units:,} units, {unit.package}")
 
         def source_done(source: UnitSource, error: str | None) -> None:
-            progress.advance(bar)
+            progress.advance(bar, 1 - shares[source.key])
             if error is not None:
                 progress.console.print(
                     f"codezero: {error}", markup=False, highlight=False, soft_wrap=True

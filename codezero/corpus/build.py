@@ -138,7 +138,7 @@ def build(
     limits: Limits,
     held_out: frozenset[int] = frozenset(),
     jobs: int = 0,
-    on_unit: Callable[[Unit], None] = lambda unit: None,
+    on_unit: Callable[[UnitSource, Unit], None] = lambda source, unit: None,
     on_source: Callable[[UnitSource, str | None], None] = lambda source, error: None,
 ) -> Report:
     """Build a corpus.
@@ -205,7 +205,7 @@ def _examine(
     journal: Journal,
     limits: Limits,
     jobs: int,
-    on_unit: Callable[[Unit], None],
+    on_unit: Callable[[UnitSource, Unit], None],
     on_source: Callable[[UnitSource, str | None], None],
 ) -> None:
     """Examine the units that the journal does not have."""
@@ -261,7 +261,7 @@ def _examine(
                     state.is_to_try_again = True
                 state.pending -= 1
                 finish(state)
-                on_unit(unit)
+                on_unit(state.source, unit)
                 if count % COMMIT_UNITS == 0:
                     journal.commit()
     finally:

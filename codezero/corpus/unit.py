@@ -60,6 +60,11 @@ class UnitSource(Protocol):
         ...
 
     @property
+    def size(self) -> int | None:
+        """How many units it has, once `units` has begun; None if they are not counted."""
+        ...
+
+    @property
     def setup(self) -> str:
         """How `prepare` went about it, for the report; empty where there is only one way."""
         ...

@@ -46,6 +46,7 @@ class CodeContestsSource:
 
     is_fixed = True
     selection = ""
+    size: int | None = None  # how many a problem has shows as it is read
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder

@@ -231,6 +231,7 @@ class DebianSource:
     ) -> None:
         self.name = name
         self.version = version
+        self.size: int | None = None
         self._sample = sample
         self._only = tuple(only)
         self._without = tuple(without)
@@ -287,6 +288,7 @@ class DebianSource:
             files = sorted(
                 sorted(files, key=lambda f: stable_hash(f[0]))[: self._sample], key=itemgetter(0)
             )
+        self.size = len(files)
         for path, file, front_end in files:
             yield Unit(
                 package=self.name,

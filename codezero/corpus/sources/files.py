@@ -41,6 +41,7 @@ class FilesSource:
         self._largest = largest
         self._flags = flags
         self._by_folder = by_folder
+        self.size: int | None = None
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property
@@ -91,6 +92,7 @@ class FilesSource:
         if self._largest is not None:
             files.sort(key=lambda file: (-file.stat().st_size, file))
             files = files[: self._largest]
+        self.size = len(files)
         for file in sorted(files):
             yield self._unit(file, file.relative_to(folder))
 

@@ -27,6 +27,7 @@ class ParquetSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.size: int | None = None
 
     @cached_property
     def key(self) -> str:
@@ -57,6 +58,7 @@ class ParquetSource:
             for name in columns_of.keys() & set(_TEXT_COLUMNS):
                 if not _is_text(columns_of[name]):
                     raise CodeZeroError(f"{self._path}: its column {name} is not text")
+            self.size = file.metadata.num_rows
             seen: set[tuple[str, str]] = set()
             columns = [*(c for c in _TEXT_COLUMNS if c in file.schema_arrow.names), "bitcode"]
             row = 0
