@@ -29,7 +29,7 @@ from codezero.corpus import Corpus
 from codezero.corpus import build as building
 from codezero.corpus.build import Report, build
 from codezero.corpus.entry import SCHEMA, split_of
-from codezero.corpus.examine import Limits
+from codezero.corpus.examine import DISTINCTIVE_INSTRUCTIONS, Limits, distinctive
 from codezero.corpus.projects.includes import IncludeScanner
 from codezero.corpus.select import held_out_functions
 from codezero.corpus.sources.code_contests import CodeContestsSource
@@ -39,7 +39,7 @@ from codezero.corpus.suites import WRITTEN, suite_files, write_suite
 from codezero.corpus.unit import Unit, UnitSource, unpacking_failed
 from codezero.env import PhaseOrderingEnv
 from codezero.errors import CodeZeroError, DiskFull
-from codezero.programs.load import ProgramLoader
+from codezero.programs.load import ProgramLoader, parse_module
 
 
 def function(name: str, seed: int, loops: int = 3) -> str:
@@ -230,6 +230,42 @@ def test_nothing_of_a_held_out_suite_is_taken(tmp_path: Path) -> None:
     # The same by command, on what has been examined already.
     done = codezero("corpus", "build", folder, "-o", output, "--exclude", suite)
     assert "in a held-out suite" in done.stdout
+
+
+CONTAINERS = """
+#include <algorithm>
+#include <arpa/inet.h>
+#include <map>
+#include <vector>
+namespace {
+struct Own { int key, value; bool operator<(const Own &other) const { return key < other.key; } };
+std::map<int, Own> table;
+}
+int own(int n) {
+  std::vector<Own> all;
+  for (int i = 0; i < n; i++) { Own one{i * 7 % n, i}; all.push_back(one); table[i] = one; }
+  std::sort(all.begin(), all.end());
+  int sum = 0;
+  for (const Own &one : all) sum = sum * 31 + one.key - int(htonl(one.value));
+  return sum;
+}
+"""
+
+
+def test_what_headers_put_into_every_program_tells_none_apart(tmp_path: Path) -> None:
+    source = tmp_path / "containers.cpp"
+    source.write_text(CONTAINERS)
+    program, _ = ProgramLoader().load([source])
+    module = parse_module(program)
+    instantiated = [
+        function
+        for function in module.functions()
+        if function.instructions >= DISTINCTIVE_INSTRUCTIONS and not function.is_shared
+    ]
+    assert len(instantiated) > 10  # of std::vector<Own> and others, internal as Own is
+    (one,) = distinctive(module)
+    (own,) = (function for function in instantiated if function.name == "_Z3owni")
+    assert one == (own.structural_hash, own.instructions)
 
 
 # Sources

@@ -190,7 +190,7 @@ def test_packages_that_cannot_be_had_do_not_stop_the_rest(archive: Path, tmp_pat
     version, package, nothing = sorted(errors)
     assert "many=3.0" in version and version.endswith("there is many=2.0")
     assert "mixed=1.0" in package and "File not found" in package
-    assert nothing == "codezero: nosuchpackage: no such source package"
+    assert nothing == "codezero: nosuchpackage: the archive has no such source package"
     assert pq.read_table(output).num_rows == 8
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -13,6 +14,16 @@ from codezero.programs.load import parse_module
 
 DISTINCTIVE_INSTRUCTIONS = 15
 """Smaller functions (accessors, wrappers) are alike in programs that are not."""
+
+_OF_NO_PROGRAM = re.compile(
+    r"""
+    _ZN?[VK]*(?:S[abdiost]|9__gnu_cxx)   # namespace std, internal if over a type of one file
+    | __cxx_global_var_init | _GLOBAL__sub_
+    | (?:_ZL\d+)?__bswap_\d | .*\.inline$   # glibc's headers; the latter of _FORTIFY_SOURCE
+    """,
+    re.VERBOSE,
+)
+"""Names of functions that compilers and system headers put into files of many programs."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +109,16 @@ def distinctive(module: Module) -> tuple[tuple[int, int], ...]:
     """(structural hash, instructions) of the functions that tell programs apart.
 
     These are not tiny, and not those that every program of a language has a copy of: C++ templates
-    and inline functions, and the standard library's own that compilers see through to, such as
-    std::string's. By them a fifth of all programs would overlap with each suite of C++.
+    and inline functions, the standard library's own that compilers see through to, such as
+    std::string's, and what system headers define. By them a fifth of all programs would overlap
+    with each suite of C++.
     """
     return tuple(
         (function.structural_hash, function.instructions)
         for function in module.functions()
-        if function.instructions >= DISTINCTIVE_INSTRUCTIONS and not function.is_shared
+        if function.instructions >= DISTINCTIVE_INSTRUCTIONS
+        and not function.is_shared
+        and not _OF_NO_PROGRAM.match(function.name)
     )
 
 
