@@ -825,3 +825,21 @@ def test_what_is_split_can_be_merged_again(corpus: Path, tmp_path: Path) -> None
     done = codezero("corpus", "merge", *parts, corpus, "-o", merged)
     assert "left out, duplicate: 12" in done.stdout
     assert list(Corpus(merged).entries()) == list(Corpus(corpus).entries())
+
+
+def test_programs_of_a_held_out_suite_are_left_out_of_a_merge(corpus: Path, tmp_path: Path) -> None:
+    suite = write(tmp_path / "suite", copied=function("renamed", 100))  # of package1
+    merged = tmp_path / "merged.parquet"
+    done = codezero("corpus", "merge", corpus, "-o", merged, "--exclude", suite)
+    assert done.returncode == 0, done.stderr
+    assert "left out, in a held-out suite: 1" in done.stdout
+    left = {program.name for program in Corpus(corpus)} - {p.name for p in Corpus(merged)}
+    assert left == {"package1/one.c"}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_is_extracted(split: str, corpus: Path, tmp_path: Path) -> None:
+    done = codezero("corpus", "extract", corpus, "-o", tmp_path, "--split", split)
+    assert done.returncode == 0, done.stderr
+    files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.bc")}
+    assert files == {f"{program.name}.bc" for program in Corpus(corpus, split)}
