@@ -360,6 +360,7 @@ def test_the_command_trains_validates_and_saves(corpus: Path, tmp_path: Path) ->
     assert lines[-1]["step"] >= 400 and lines[-1]["updates"] >= 10
     validations = [line for line in lines if "validation/geomean" in line]
     assert validations and all(line["validation/programs"] == 2 for line in validations)
+    assert lines[0]["step"] == 0 and lines[0]["validation/random_programs"] == 2
     best = checkpoints.load(folder / "best.pt")
     assert best["score"]["geomean"] == max(v["validation/geomean"] for v in validations)
     assert list(folder.glob("events.out.tfevents.*"))

@@ -139,6 +139,7 @@ class View:
         ("episodes/ratio", "-Oz over best, training"),
         ("validation/geomean", "-Oz over best, validation"),
         ("validation/with_fallback", "the same, never worse than -Oz"),
+        ("validation/random_geomean", "of random passes"),
         ("world/loss", "world model's loss"),
         ("behaviour/entropy", "policy's entropy"),
         ("rate/steps", "environment steps a second"),

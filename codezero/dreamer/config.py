@@ -82,6 +82,8 @@ class BehaviourSettings:
     """How the actor and the critic learn in imagination, equations (6) to (9)."""
 
     horizon: int = 15
+    start_every: int = 1
+    """Imagination starts from every k-th observed state of a sequence."""
     discount: float = 0.99
     """Gamma."""
     return_lambda: float = 0.95
@@ -97,7 +99,7 @@ class BehaviourSettings:
     """Updates between copies of the critic to the slow one, which targets and baseline use."""
 
     def __post_init__(self) -> None:
-        _require(self, horizon=1, entropy=0, entropy_limit=0, slow_critic_every=1)
+        _require(self, horizon=1, start_every=1, entropy=0, entropy_limit=0, slow_critic_every=1)
         _require_share(self, "discount", "return_lambda", "return_decay")
         if not self.return_floor > 0:
             raise CodeZeroError(f"return_floor is {self.return_floor}; it is more than 0")
@@ -153,11 +155,12 @@ class DreamerConfig:
 
 PRESETS = {
     "paper": DreamerConfig(),
-    # For a CPU: an update takes a tenth of a second, and a few thousand of them learn.
+    # For a CPU: an update takes a fifth of a second, and a few thousand of them learn.
     "small": DreamerConfig(
         sizes=ModelSizes(
             recurrent=192, latents=16, classes=16, hidden=192, layers=2, units=128, bin_limit=3.0
         ),
+        behaviour=BehaviourSettings(start_every=2),
         optimizer=OptimizerSettings(world_rate=4e-4, behaviour_rate=1e-4),
         replay=ReplaySettings(batch=16, length=32),
     ),

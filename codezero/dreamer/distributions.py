@@ -49,11 +49,16 @@ class TwoHot(nn.Module):
         return _cross_entropy(logits, x, self.centres)
 
 
-def _two_hot(x: Tensor, centres: Tensor) -> Tensor:
+def _position(x: Tensor, centres: Tensor) -> Tensor:
+    """Where numbers lie among the bins: 1.25 is a quarter of the way from bin 1 to bin 2."""
     bins, limit = len(centres), centres[-1]
-    position = ((symlog(x) + limit) * ((bins - 1) / (2 * limit))).clamp(0, bins - 1)
+    return ((symlog(x) + limit) * ((bins - 1) / (2 * limit))).clamp(0, bins - 1)
+
+
+def _two_hot(x: Tensor, centres: Tensor) -> Tensor:
+    position = _position(x, centres)
     # Each bin's weight falls from 1 at its centre to 0 at its neighbours'.
-    index = torch.arange(bins, device=x.device, dtype=position.dtype)
+    index = torch.arange(len(centres), device=x.device, dtype=position.dtype)
     return (1 - (position.unsqueeze(-1) - index).abs()).clamp(min=0)
 
 
@@ -64,7 +69,16 @@ def _mean_of_bins(logits: Tensor, centres: Tensor) -> Tensor:
 
 @fused
 def _cross_entropy(logits: Tensor, x: Tensor, centres: Tensor) -> Tensor:
-    return -(_two_hot(x, centres) * wide(logits).log_softmax(-1)).sum(-1)
+    log_probabilities = wide(logits).log_softmax(-1)
+    if x.is_cuda:  # all in one kernel
+        return -(_two_hot(x, centres) * log_probabilities).sum(-1)
+    position = _position(x, centres)
+    lower = position.floor().clamp(max=len(centres) - 2)
+    share = position - lower
+    index = lower.long().unsqueeze(-1)
+    at_lower = log_probabilities.gather(-1, index).squeeze(-1)
+    at_upper = log_probabilities.gather(-1, index + 1).squeeze(-1)
+    return -torch.lerp(at_lower, at_upper, share)
 
 
 @fused

@@ -91,13 +91,14 @@ class Learner:
         with self._autocast():
             loss, states, world_metrics = self.world(sequences)
         norm = self._step(self._world_optimizer, self.world, loss)
-        start = State(*(part.detach().flatten(0, 1) for part in states))
+        every = self.config.behaviour.start_every
+        start = State(*(part[::every].detach().flatten(0, 1) for part in states))
         # In a context of its own: autocast keeps the weights that it has cast until it is left,
         # and those that are cast here have no gradient.
         with self._autocast():
             trajectories = self.behaviour.imagine(self.world, start)
         with self._autocast():
-            goes_on = sequences.goes_on.flatten()
+            goes_on = sequences.goes_on[::every].flatten()
             loss, behaviour_metrics = self.behaviour(self.world, trajectories, goes_on)
         behaviour_norm = self._step(self._behaviour_optimizer, self.behaviour, loss)
         return {

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from codezero.dreamer.fusion import fused, wide
 
+NORM_EPSILON = 1e-3
+"""Added to the variance that LayerNorm divides by, as DreamerV3 has it."""
+
 
 class MLP(nn.Module):
     """Linear layers with LayerNorm and SiLU, and a linear one to end with if ``outputs`` is given.
@@ -101,6 +104,9 @@ def gru_gates(from_x: Tensor, from_h: Tensor, h: Tensor, weight: Tensor, bias: T
 
 
 def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if not x.is_cuda:
+        return F.layer_norm(x, x.shape[-1:], weight, bias, NORM_EPSILON)
     # Spelt out, for torch.compile makes better kernels of this than of F.layer_norm.
     centred = x - x.mean(-1, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + 1e-3) * weight + bias
+    variance = centred.square().mean(-1, keepdim=True)
+    return centred * torch.rsqrt(variance + NORM_EPSILON) * weight + bias

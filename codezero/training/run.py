@@ -6,19 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from codezero.corpus.corpus import Corpus
 from codezero.dreamer.config import from_dict, to_dict
-from codezero.dreamer.learner import Learner
-from codezero.dreamer.policy import Actor
 from codezero.env.vector import PhaseOrderingVectorEnv
 from codezero.errors import CodeZeroError
 from codezero.parallel import available_cores
 from codezero.training import checkpoints
 from codezero.training.config import TaskSettings, TrainConfig
 from codezero.training.trainer import Trainer, Values
-from codezero.training.validation import InTurn, Score, Validator, choose
+from codezero.training.validation import InTurn, Validation, choose
 
 ENVS_PER_CORE = 2
 """One computes while another's answer is looked at."""
@@ -89,35 +85,24 @@ def open_trainer(
     num_envs = config.rollouts.envs or ENVS_PER_CORE * available_cores()
     chosen = [held_back[k] for k in choose(held_back, config.validation_programs)]
     envs = make_envs(train, config.task, num_envs)
-    validation = (
-        make_envs(InTurn(chosen), config.task, min(num_envs, len(chosen))) if chosen else None
-    )
+    actions = len(settings.space)
+    validation = held_back_envs = None
+    if chosen:
+        held_back_envs = make_envs(InTurn(chosen), config.task, min(num_envs, len(chosen)))
+        validation = Validation(held_back_envs, len(chosen), actions, config.seed)
     try:
         yield Trainer(
             config,
             envs,
             settings.layout,
-            len(settings.space),
+            actions,
             folder,
-            validate=_validate_with(validation, len(chosen), config.seed) if validation else None,
+            validation=validation,
             device=device,
             resume=resume,
             on_log=on_log,
         )
     finally:
         envs.close()
-        if validation is not None:
-            validation.close()
-
-
-def _validate_with(
-    envs: PhaseOrderingVectorEnv, count: int, seed: int
-) -> Callable[[Learner], Score]:
-    validator = Validator(envs, count)
-
-    def validate(learner: Learner) -> Score:
-        # Random numbers of its own, the same each time: validating does not change the run.
-        generator = torch.Generator(learner.device).manual_seed(seed)
-        return validator.run(Actor(learner.world, learner.behaviour, envs.num_envs, generator))
-
-    return validate
+        if held_back_envs is not None:
+            held_back_envs.close()

@@ -20,7 +20,7 @@ from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
 from codezero.training.log import RunLog
 from codezero.training.rollouts import Environments, Experience, RolloutWorker
-from codezero.training.validation import Score
+from codezero.training.validation import Validation
 
 Values = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Trainer:
     Args:
         envs: where experience comes from.
         layout, actions: of the environments; see `codezero.dreamer.world_model.WorldModel`.
-        validate: plays the validation programs with a policy; None for none.
+        validation: plays the validation programs; None for none.
         folder: the run's; see `codezero.training.checkpoints`.
         resume: go on from the folder's last checkpoint.
         on_log: called with what is logged, beside the log.
@@ -48,7 +48,7 @@ class Trainer:
         actions: int,
         folder: Path,
         *,
-        validate: Callable[[Learner], Score] | None = None,
+        validation: Validation | None = None,
         device: torch.device | str = "cpu",
         resume: bool = False,
         on_log: Callable[[int, Values], None] = lambda step, values: None,
@@ -57,7 +57,7 @@ class Trainer:
         self.folder = folder
         self.steps = 0
         """Environment steps so far."""
-        self._validate = validate
+        self._validation = validation
         self._on_log = on_log
         self._envs = envs
         self._learner = Learner(layout, actions, config.dreamer, device, config.seed)
@@ -90,6 +90,9 @@ class Trainer:
         """Train to the end, or until `stop`, and save."""
         config = self.config
         try:
+            if self._validation is not None and not self.steps:
+                score = asdict(self._validation.of_random())
+                self._write({f"validation/random_{name}": value for name, value in score.items()})
             self._worker.begin()
             while self.steps < config.steps and not self._stopping:
                 before = self.steps
@@ -159,9 +162,9 @@ class Trainer:
         self._write(values)
 
     def _run_validation(self) -> None:
-        if self._validate is None:
+        if self._validation is None:
             return
-        score = self._validate(self._learner)
+        score = self._validation.of_greedy(self._learner)
         self._write({f"validation/{name}": value for name, value in asdict(score).items()})
         if self._best is None or score.geomean > self._best:
             self._best = score.geomean

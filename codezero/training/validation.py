@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
 from codezero.corpus.entry import stable_hash
+from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor
 from codezero.env.vector import PhaseOrderingVectorEnv
 from codezero.evaluation.evaluate import geometric_mean
@@ -49,19 +52,51 @@ class InTurn:
             yield from self._programs
 
 
-class Validator:
-    """Plays one episode on each of some programs.
+class UniformActor:
+    """Takes any action, each as likely as the others."""
+
+    def __init__(self, actions: int, seed: int) -> None:
+        self._actions = actions
+        self._rng = np.random.default_rng(seed)
+
+    def act(
+        self,
+        indices: npt.NDArray[np.int64],
+        observations: npt.NDArray[np.float32],
+        is_first: npt.NDArray[np.bool_],
+        *,
+        greedy: bool = False,
+    ) -> npt.NDArray[np.int64]:
+        return self._rng.integers(self._actions, size=len(indices))
+
+
+class Validation:
+    """One episode on each of some programs.
 
     Args:
         envs: over `InTurn` of the programs.
         count: how many there are.
+        actions: size of the action space.
+        seed: random numbers are the same each time, and validating does not change the run.
     """
 
-    def __init__(self, envs: PhaseOrderingVectorEnv, count: int) -> None:
+    def __init__(self, envs: PhaseOrderingVectorEnv, count: int, actions: int, seed: int) -> None:
         self._envs = envs
         self._count = count
+        self._actions = actions
+        self._seed = seed
 
-    def run(self, actor: Actor) -> Score:
+    def of_random(self) -> Score:
+        """Of the policy that draws passes uniformly."""
+        return self._play(UniformActor(self._actions, self._seed))
+
+    def of_greedy(self, learner: Learner) -> Score:
+        """Of the learner's policy, taking the likeliest action each time."""
+        generator = torch.Generator(learner.device).manual_seed(self._seed)
+        envs = self._envs.num_envs
+        return self._play(Actor(learner.world, learner.behaviour, envs, generator))
+
+    def _play(self, actor: Actor | UniformActor) -> Score:
         """Play them. Programs that LLVM cannot start on are left out."""
         envs = self._envs
         waiting = min(self._count, envs.num_envs)
