@@ -33,6 +33,7 @@ from codezero.dreamer.config import (
     from_dict,
     to_dict,
 )
+from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor
 from codezero.dreamer.world_model import WorldModel
 from codezero.errors import CodeZeroError
@@ -154,8 +155,16 @@ TOY = TrainConfig(
 
 def trainer(folder: Path, config: TrainConfig = TOY, **options: Any) -> Trainer:
     folder.mkdir(exist_ok=True)
-    layout = {"autophase": slice(0, KeyEnvs.STEPS + 2)}
-    return Trainer(config, KeyEnvs(8), layout, 3, folder, **options)
+    envs = KeyEnvs(8)
+    envs.np_random = np.random.default_rng(config.seed)
+    learner = Learner({"autophase": slice(0, KeyEnvs.STEPS + 2)}, 3, config.dreamer)
+    rollouts = RolloutWorker(
+        envs,
+        Actor(learner.world, learner.behaviour, envs.num_envs),
+        limit_is_end=config.task.limit_is_end,
+        in_order=config.rollouts.in_order,
+    )
+    return Trainer(config, learner, rollouts, folder, **options)
 
 
 def test_the_loop_finds_the_best_return_of_a_toy_problem(tmp_path: Path) -> None:

@@ -48,10 +48,11 @@ class WorldModel(nn.Module):
         sizes = config.sizes
         self.layout = dict(layout)
         self.losses = config.losses
-        observation = max(part.stop for part in layout.values())
+        self.observation = max(part.stop for part in layout.values())
+        """Numbers in a flat observation."""
         features = sizes.recurrent + sizes.latents * sizes.classes
         mlp = (sizes.layers, sizes.units)
-        self.encoder = MLP(observation, *mlp)
+        self.encoder = MLP(self.observation, *mlp)
         self.rssm = RSSM(actions, sizes.units, sizes, config.losses.unimix)
         self.decoders = nn.ModuleDict(
             {name: MLP(features, *mlp, part.stop - part.start) for name, part in layout.items()}

@@ -41,6 +41,21 @@ class Experience:
     """Baseline over the best cost of each episode."""
 
 
+class Rollouts(Protocol):
+    """What is asked of a source of experience: `RolloutWorker` has it, here and now."""
+
+    @property
+    def is_idle(self) -> bool: ...
+
+    def begin(self) -> None: ...
+
+    def advance(self, *, random_share: float, going_on: bool = True) -> Experience: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 class ActorLike(Protocol):
     """What is asked of an actor: `codezero.dreamer.policy.Actor` has it."""
 
@@ -166,3 +181,10 @@ class RolloutWorker:
     def is_idle(self) -> bool:
         """Whether no episode is under way."""
         return self._running == 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What decides which programs come next."""
+        return {"programs": self._envs.np_random.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._envs.np_random.bit_generator.state = state["programs"]

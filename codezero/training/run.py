@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
 from codezero.dreamer.config import from_dict, to_dict
+from codezero.dreamer.learner import Learner
+from codezero.dreamer.policy import Actor
+from codezero.env.episode import EpisodeSettings
 from codezero.env.vector import PhaseOrderingVectorEnv
 from codezero.errors import CodeZeroError
 from codezero.parallel import available_cores
 from codezero.training import checkpoints
-from codezero.training.config import TaskSettings, TrainConfig
+from codezero.training.config import TrainConfig
+from codezero.training.rollouts import RolloutWorker
 from codezero.training.trainer import Trainer, Values
 from codezero.training.validation import InTurn, Validation, choose
 
@@ -52,17 +59,20 @@ def read_run(folder: Path) -> tuple[TrainConfig, Path]:
 
 
 def make_envs(
-    programs: Corpus | InTurn, task: TaskSettings, num_envs: int
+    programs: Sequence[Program] | InTurn,
+    settings: EpisodeSettings,
+    step_seconds: float,
+    num_envs: int,
 ) -> PhaseOrderingVectorEnv:
     return PhaseOrderingVectorEnv(
         programs,
         num_envs,
-        space=task.episode_settings().space,
-        objective=task.objective,
-        protocol=task.protocol,
-        max_steps=task.max_steps,
-        observe_sizes=task.observe_sizes,
-        step_seconds=task.step_seconds,
+        space=settings.space,
+        objective=settings.objective,
+        protocol=settings.protocol,
+        max_steps=settings.max_steps,
+        observe_sizes=settings.observe_sizes,
+        step_seconds=step_seconds,
     )
 
 
@@ -79,30 +89,35 @@ def open_trainer(
     Raises:
         CodeZeroError: see `read_run`, `Corpus` and `Trainer`.
     """
-    config, path = read_run(folder)
-    train, held_back = Corpus(path, "train"), Corpus(path, "validation")
+    config, corpus = read_run(folder)
+    held_back = Corpus(corpus, "validation")
     settings = config.task.episode_settings()
     num_envs = config.rollouts.envs or ENVS_PER_CORE * available_cores()
+    learner = Learner(settings.layout, len(settings.space), config.dreamer, device, config.seed)
     chosen = [held_back[k] for k in choose(held_back, config.validation_programs)]
-    envs = make_envs(train, config.task, num_envs)
-    actions = len(settings.space)
-    validation = held_back_envs = None
-    if chosen:
-        held_back_envs = make_envs(InTurn(chosen), config.task, min(num_envs, len(chosen)))
-        validation = Validation(held_back_envs, len(chosen), actions, config.seed)
-    try:
+    step_seconds = config.task.step_seconds
+    with ExitStack() as stack:
+        validation = None
+        if chosen:
+            count = min(num_envs, len(chosen))
+            envs = make_envs(InTurn(chosen), settings, step_seconds, count)
+            stack.callback(envs.close)
+            validation = Validation(envs, len(chosen), len(settings.space), config.seed)
+        envs = make_envs(Corpus(corpus, "train"), settings, step_seconds, num_envs)
+        stack.callback(envs.close)
+        envs.np_random = np.random.default_rng(config.seed)
+        rollouts = RolloutWorker(
+            envs,
+            Actor(learner.world, learner.behaviour, num_envs),
+            limit_is_end=config.task.limit_is_end,
+            in_order=config.rollouts.in_order,
+        )
         yield Trainer(
             config,
-            envs,
-            settings.layout,
-            actions,
+            learner,
+            rollouts,
             folder,
             validation=validation,
-            device=device,
             resume=resume,
             on_log=on_log,
         )
-    finally:
-        envs.close()
-        if held_back_envs is not None:
-            held_back_envs.close()

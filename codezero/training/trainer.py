@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from codezero.dreamer.config import to_dict
 from codezero.dreamer.learner import Learner
-from codezero.dreamer.policy import Actor
 from codezero.dreamer.replay import Replay
 from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
 from codezero.training.log import RunLog
-from codezero.training.rollouts import Environments, Experience, RolloutWorker
+from codezero.training.rollouts import Experience, Rollouts
 from codezero.training.validation import Validation
 
 Values = dict[str, Any]
@@ -29,8 +27,8 @@ class Trainer:
     """A training run.
 
     Args:
-        envs: where experience comes from.
-        layout, actions: of the environments; see `codezero.dreamer.world_model.WorldModel`.
+        learner: what learns.
+        rollouts: where experience comes from.
         validation: plays the validation programs; None for none.
         folder: the run's; see `codezero.training.checkpoints`.
         resume: go on from the folder's last checkpoint.
@@ -43,13 +41,11 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        envs: Environments,
-        layout: Mapping[str, slice],
-        actions: int,
+        learner: Learner,
+        rollouts: Rollouts,
         folder: Path,
         *,
         validation: Validation | None = None,
-        device: torch.device | str = "cpu",
         resume: bool = False,
         on_log: Callable[[int, Values], None] = lambda step, values: None,
     ) -> None:
@@ -59,21 +55,11 @@ class Trainer:
         """Environment steps so far."""
         self._validation = validation
         self._on_log = on_log
-        self._envs = envs
-        self._learner = Learner(layout, actions, config.dreamer, device, config.seed)
-        size = max(part.stop for part in layout.values())
-        self._replay = Replay(size, config.dreamer.replay)
+        self._learner = learner
+        self._rollouts = rollouts
+        self._replay = Replay(learner.world.observation, config.dreamer.replay)
         self._replay_files = checkpoints.ReplayFiles(folder / "replay")
         self._rng = np.random.default_rng(config.seed)
-        self._programs_rng = np.random.default_rng(config.seed)
-        """Draws programs; the environments have it."""
-        envs.np_random = self._programs_rng
-        self._worker = RolloutWorker(
-            envs,
-            Actor(self._learner.world, self._learner.behaviour, envs.num_envs),
-            limit_is_end=config.task.limit_is_end,
-            in_order=config.rollouts.in_order,
-        )
         self._owed = 0.0
         """Updates that are due."""
         self._best: float | None = None
@@ -93,7 +79,7 @@ class Trainer:
             if self._validation is not None and not self.steps:
                 score = asdict(self._validation.of_random())
                 self._write({f"validation/random_{name}": value for name, value in score.items()})
-            self._worker.begin()
+            self._rollouts.begin()
             while self.steps < config.steps and not self._stopping:
                 before = self.steps
                 self._gather(going_on=True)
@@ -105,7 +91,7 @@ class Trainer:
                 if _passes(config.checkpoint_every, before, self.steps):
                     self._settle()
                     self._save()
-                    self._worker.begin()
+                    self._rollouts.begin()
             if not self._stopping:
                 self._settle()
             self._save()
@@ -123,7 +109,7 @@ class Trainer:
     def _gather(self, going_on: bool) -> None:
         rollouts = self.config.rollouts
         is_random = self.steps < rollouts.random_steps
-        experience = self._worker.advance(
+        experience = self._rollouts.advance(
             random_share=1.0 if is_random else rollouts.random_share, going_on=going_on
         )
         if is_random and self.steps + experience.steps >= rollouts.random_steps:
@@ -145,7 +131,7 @@ class Trainer:
 
     def _settle(self) -> None:
         """Play the episodes under way to their ends, so that a checkpoint leaves nothing out."""
-        while not self._worker.is_idle and not self._stopping:
+        while not self._rollouts.is_idle and not self._stopping:
             self._gather(going_on=False)
             self._learn()
 
@@ -203,7 +189,7 @@ class Trainer:
                 "seconds": self._seconds + time.monotonic() - self._began,
                 "replay": files,
                 "rng": self._rng.bit_generator.state,
-                "programs_rng": self._programs_rng.bit_generator.state,
+                "rollouts": self._rollouts.state_dict(),
             },
         )
         self._replay_files.prune(files)
@@ -223,7 +209,7 @@ class Trainer:
         self._seconds = state["seconds"]
         self._replay_files.load(self._replay, state["replay"])
         self._rng.bit_generator.state = state["rng"]
-        self._programs_rng.bit_generator.state = state["programs_rng"]
+        self._rollouts.load_state_dict(state["rollouts"])
 
 
 class _Interval:
