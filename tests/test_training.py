@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from codezero.dreamer.config import (
 )
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor
+from codezero.dreamer.replicas import ReplicatedLearner
 from codezero.dreamer.world_model import WorldModel
 from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
@@ -153,11 +155,13 @@ TOY = TrainConfig(
 )
 
 
-def trainer(folder: Path, config: TrainConfig = TOY, **options: Any) -> Trainer:
+def trainer(
+    folder: Path, config: TrainConfig = TOY, learner: Learner | None = None, **options: Any
+) -> Trainer:
     folder.mkdir(exist_ok=True)
     envs = KeyEnvs(8)
     envs.np_random = np.random.default_rng(config.seed)
-    learner = Learner({"autophase": slice(0, KeyEnvs.STEPS + 2)}, 3, config.dreamer)
+    learner = learner or Learner({"autophase": slice(0, KeyEnvs.STEPS + 2)}, 3, config.dreamer)
     rollouts = RolloutWorker(
         envs,
         Actor(learner.world, learner.behaviour, envs.num_envs),
@@ -180,6 +184,60 @@ def test_the_loop_finds_the_best_return_of_a_toy_problem(tmp_path: Path) -> None
     played = [worker.advance(random_share=0.0) for _ in range(KeyEnvs.STEPS + 1)]
     # Without the key 0.4 is the most there is.
     assert min(r for e in played for r in e.returns) > 0.85 * KeyEnvs.BEST
+
+
+# Several processes
+
+
+REPLICATED = replace(
+    TOY,
+    steps=600,
+    checkpoint_every=300,
+    rollouts=replace(TOY.rollouts, random_steps=200, first_updates=10),
+)
+
+
+@contextmanager
+def replicated(folder: Path, config: TrainConfig = REPLICATED, **options: Any) -> Iterator[Trainer]:
+    """A trainer whose learner is two processes."""
+    layout = {"autophase": slice(0, KeyEnvs.STEPS + 2)}
+    with ReplicatedLearner(layout, 3, config.dreamer, ["cpu", "cpu"]) as learner:
+        yield trainer(folder, config, learner, **options)
+
+
+def test_two_processes_learn_in_step_and_go_on_where_they_were(tmp_path: Path) -> None:
+    with replicated(tmp_path / "parts", replace(REPLICATED, steps=300)) as run:
+        run.run()
+    with replicated(tmp_path / "whole") as run:
+        run.run()  # saving compares their weights
+        losses = [
+            json.loads(line).get("world/loss")
+            for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
+        ]
+    assert losses[-1] < losses[0]
+    with replicated(tmp_path / "parts", resume=True) as again:
+        assert 300 <= again.steps < 400
+        again.run()
+    whole, parts = (checkpoints.load(tmp_path / name / "last.pt") for name in ("whole", "parts"))
+    assert whole["steps"] == parts["steps"] and len(whole["learner"]["replicas"]) == 1
+    assert same(whole["learner"], parts["learner"])
+
+
+def test_a_learning_process_that_is_killed_ends_the_run_in_a_line(tmp_path: Path) -> None:
+    with replicated(tmp_path) as run:
+        learner = run._learner
+        assert isinstance(learner, ReplicatedLearner)
+        learner._processes[0].kill()
+        with pytest.raises(CodeZeroError, match="the learning process 1 has ended"):
+            run.run()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    with pytest.raises(CodeZeroError, match="16 sequences cannot be shared among 3"):
+        ReplicatedLearner({"autophase": slice(0, 7)}, 3, TOY.dreamer, ["cpu"] * 3)
+
+
+# Checkpoints
 
 
 def comparable(folder: Path) -> dict[str, Any]:

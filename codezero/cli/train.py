@@ -20,6 +20,7 @@ from codezero.errors import CodeZeroError
 from codezero.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from codezero.training.run import Cluster
     from codezero.training.trainer import Trainer, Values
 
 
@@ -39,10 +40,16 @@ class Options(TrainConfig):
     """A run to go on with, under its own settings."""
     preset: str = "small"
     """Sizes and settings of the agent to begin from: paper, small or debug."""
-    device: str = "auto"
-    """cpu, cuda, or cuda:N; auto is cuda where there is one."""
+    device: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DEVICE...")] = ("auto",)
+    """cpu, cuda, or cuda:N; auto is cuda where there is one, all is every GPU. Of several, each has
+    a process that learns from a share of every batch."""
     threads: int = 0
     """CPU threads of the networks; 0 leaves it to torch."""
+    ray: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """Play the episodes on this Ray cluster: HOST:PORT, ray://HOST:PORT, auto for the one that this
+    machine is of, or local to start one here. Its machines need this version of codezero."""
+    ray_workers: int = 0
+    """Rollout workers there, of --rollouts.envs environments each; 0 is as many as fit."""
 
     def run_config(self) -> TrainConfig:
         return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
@@ -79,9 +86,10 @@ def _train(options: Options) -> int:
         raise CodeZeroError("train: give --corpus and --logdir, or --resume")
     if options.threads < 0:
         raise CodeZeroError("train: --threads is not negative")
+    cluster = _cluster(options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = _device(options.device)
+    devices = _devices(options.device)
     if options.corpus is not None and options.logdir is not None:
         folder = options.logdir
         new_run(folder, options.run_config(), options.corpus)
@@ -90,7 +98,11 @@ def _train(options: Options) -> int:
         folder = options.resume
     view = View(folder)
     with open_trainer(
-        folder, resume=options.resume is not None, device=device, on_log=view.show
+        folder,
+        resume=options.resume is not None,
+        devices=devices,
+        cluster=cluster,
+        on_log=view.show,
     ) as trainer:
         view.begin(trainer)
         with view, _stopping_on_signals(trainer) as stopped:
@@ -99,18 +111,46 @@ def _train(options: Options) -> int:
         return 130 if stopped else 0
 
 
-def _device(name: str) -> str:
+def _cluster(options: Options) -> Cluster | None:
+    from codezero.training.run import Cluster
+
+    if options.ray_workers < 0:
+        raise CodeZeroError("train: --ray-workers is not negative")
+    if options.ray is None:
+        if options.ray_workers:
+            raise CodeZeroError("train: --ray-workers are of a cluster: give --ray as well")
+        return None
+    require("train --ray", "ray", "ray")
+    if options.rollouts.in_order:
+        raise CodeZeroError("train: --rollouts.in-order waits for one process, --ray has several")
+    return Cluster(options.ray, options.ray_workers)
+
+
+def _devices(names: Sequence[str]) -> list[str]:
     import torch
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise CodeZeroError(f"train: --device {name} cannot be used: {reason}") from None
-    return str(device)
+    gpus = torch.cuda.device_count()
+    if not names:
+        raise CodeZeroError("train: --device names none")
+    if tuple(names) == ("all",):
+        if not gpus:
+            raise CodeZeroError("train: --device all: there is no GPU")
+        names = [f"cuda:{index}" for index in range(gpus)]
+    elif tuple(names) == ("auto",):
+        names = ["cuda" if gpus else "cpu"]
+    for name in names:
+        try:
+            torch.zeros(1, device=torch.device(name))
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise CodeZeroError(f"train: --device {name} cannot be used: {reason}") from None
+    devices = [torch.device(name) for name in names]
+    if len({device.type for device in devices}) > 1:
+        raise CodeZeroError(f"train: --device {' '.join(names)}: all of a kind learn together")
+    indices = [device.index or 0 for device in devices if device.type == "cuda"]
+    if len(set(indices)) < len(indices):
+        raise CodeZeroError(f"train: --device {' '.join(names)}: each GPU once")
+    return list(map(str, devices))
 
 
 @contextmanager

@@ -27,19 +27,21 @@ class Corpus(Sequence[Program]):
     Bitcode is read when it is first asked for, a row group at a time, and stays in memory.
 
     Args:
-        path: the Parquet file.
+        source: the Parquet file, or its bytes.
         split: ``"train"``, ``"validation"`` or ``"test"``; None for all.
 
     Raises:
         CodeZeroError: no such file, not a corpus, or no such split.
     """
 
-    def __init__(self, path: str | Path, split: str | None = None) -> None:
+    def __init__(self, source: str | Path | pa.Buffer, split: str | None = None) -> None:
         if split is not None and split not in SPLITS:
             raise CodeZeroError(f"no split '{split}': choose from {', '.join(SPLITS)}")
+        path = source if isinstance(source, (str, Path)) else "the bytes of a corpus"
         self.path = Path(path)
+        file = self.path if path is source else pa.BufferReader(source)
         try:
-            self._file = pq.ParquetFile(self.path, memory_map=True)
+            self._file = pq.ParquetFile(file, memory_map=True)
         except (OSError, pa.ArrowInvalid) as error:
             raise CodeZeroError(f"{path}: not a corpus: {error}") from None
         missing = [name for name in SCHEMA.names if name not in self._file.schema_arrow.names]

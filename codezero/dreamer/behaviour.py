@@ -6,6 +6,7 @@ import copy
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from codezero.dreamer.config import BehaviourSettings, DreamerConfig
@@ -51,12 +52,19 @@ class ReturnScale(nn.Module):
         super().__init__()
         self._decay = decay
         self._floor = floor
+        self.group: dist.ProcessGroup | None = None
+        """Of processes with returns of their own, all of which count."""
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
 
     def update(self, returns: Tensor) -> Tensor:
         """Take in some returns; the range now, a scalar."""
-        ordered = wide(returns.detach()).flatten().sort().values
+        returns = wide(returns.detach()).flatten()
+        if self.group is not None:
+            shares = [torch.empty_like(returns) for _ in range(dist.get_world_size(self.group))]
+            dist.all_gather(shares, returns, group=self.group)
+            returns = torch.cat(shares)
+        ordered = returns.sort().values
         for average, share in ((self.low, 0.05), (self.high, 0.95)):
             average.lerp_(percentile(ordered, share), 1 - self._decay)
         return (self.high - self.low).clamp(min=self._floor)

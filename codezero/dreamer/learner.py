@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import DreamerConfig
@@ -16,6 +18,9 @@ from codezero.dreamer.world_model import Metrics, Sequences, WorldModel
 
 EAGER_UPDATES = 3
 """Updates before the rest is captured as a CUDA graph: they let libraries choose and allocate."""
+EAGER_UPDATES_OF_MANY = 11
+"""The same where several processes learn: DistributedDataParallel needs as many
+(https://docs.pytorch.org/docs/stable/notes/cuda.html#usage-with-distributeddataparallel)."""
 
 
 class Learner:
@@ -27,6 +32,8 @@ class Learner:
     Args:
         layout, actions: see `WorldModel`.
         seed: of initial weights and all sampling; None leaves torch's generator as it is.
+        group: of processes that learn in step, each from its own share of every batch, with the
+            mean of their gradients; see `codezero.dreamer.replicas`.
     """
 
     def __init__(
@@ -36,13 +43,23 @@ class Learner:
         config: DreamerConfig,
         device: torch.device | str = "cpu",
         seed: int | None = 0,
+        group: dist.ProcessGroup | None = None,
     ) -> None:
         self.device = torch.device(device)
+        self._group = group
         if seed is not None:
             torch.manual_seed(seed)
         self.config = config
         self.world = WorldModel(layout, actions, config).to(self.device)
         self.behaviour = Behaviour(actions, config).to(self.device)
+        self._world_loss: nn.Module = self.world
+        self._behaviour_loss: nn.Module = self.behaviour
+        if group is not None:
+            self._world_loss = self._of_all(self.world)
+            self._behaviour_loss = self._of_all(self.behaviour)
+            self.behaviour.scale.group = group
+            if seed is not None:  # the same weights, but other random numbers
+                torch.manual_seed(seed + dist.get_rank(group))
         settings = config.optimizer
         on_gpu = self.device.type == "cuda"
 
@@ -59,11 +76,21 @@ class Learner:
         self._world_optimizer = adam(self.world, settings.world_rate)
         self._behaviour_optimizer = adam(self.behaviour, settings.behaviour_rate)
         self.updates = 0
+        self._eager = 0
+        """Eager updates on a GPU since there was a graph."""
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: Sequences | None = None
         self._latest: Metrics = {}
         self._sums: Metrics = {}
         self._summed = 0
+
+    def _of_all(self, module: nn.Module) -> nn.Module:
+        """A module whose gradients are the mean over the group's processes."""
+        if self.device.type != "cuda":
+            return DistributedDataParallel(module, process_group=self._group)
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(stream):
+            return DistributedDataParallel(module, process_group=self._group)
 
     def update(self, rows: Rows) -> None:
         """Learn from one batch, which `Replay.draw` gives."""
@@ -89,7 +116,7 @@ class Learner:
 
     def _update(self, sequences: Sequences) -> Metrics:
         with self._autocast():
-            loss, states, world_metrics = self.world(sequences)
+            loss, states, world_metrics = self._world_loss(sequences)
         norm = self._step(self._world_optimizer, self.world, loss)
         every = self.config.behaviour.start_every
         start = State(*(part[::every].detach().flatten(0, 1) for part in states))
@@ -99,7 +126,7 @@ class Learner:
             trajectories = self.behaviour.imagine(self.world, start)
         with self._autocast():
             goes_on = sequences.goes_on[::every].flatten()
-            loss, behaviour_metrics = self.behaviour(self.world, trajectories, goes_on)
+            loss, behaviour_metrics = self._behaviour_loss(self.world, trajectories, goes_on)
         behaviour_norm = self._step(self._behaviour_optimizer, self.behaviour, loss)
         return {
             **world_metrics,
@@ -126,7 +153,8 @@ class Learner:
             place.copy_(array, non_blocking=True)
         if self._graph is not None:
             self._graph.replay()
-        elif self.updates < EAGER_UPDATES:
+        elif self._eager < (EAGER_UPDATES if self._group is None else EAGER_UPDATES_OF_MANY):
+            self._eager += 1
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -134,23 +162,37 @@ class Learner:
             torch.cuda.current_stream().wait_stream(stream)
         else:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # Communication has a thread of its own, whose calls are not of the graph.
+            mode = "global" if self._group is None else "thread_local"
+            with torch.cuda.graph(self._graph, capture_error_mode=mode):
                 self._latest = self._update(self._inputs)
             self._graph.replay()
 
     def state_dict(self) -> dict[str, Any]:
         """All that learning goes on from, torch's random numbers included."""
-        random = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
             "world": self.world.state_dict(),
             "behaviour": self.behaviour.state_dict(),
             "world_optimizer": self._world_optimizer.state_dict(),
             "behaviour_optimizer": self._behaviour_optimizer.state_dict(),
             "updates": self.updates,
-            "random": random,
+            "random": self.random_state(),
         }
+
+    def random_state(self) -> dict[str, Tensor]:
+        """Of torch's generators."""
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        return random
+
+    def norms(self) -> tuple[float, float]:
+        """Of the world model's weights and of the behaviour's."""
+        world, behaviour = (
+            float(torch.stack([w.detach().double().square().sum() for w in m.parameters()]).sum())
+            for m in (self.world, self.behaviour)
+        )
+        return world**0.5, behaviour**0.5
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.world.load_state_dict(state["world"])
@@ -162,3 +204,4 @@ class Learner:
         if self.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self.device)
         self._graph = None
+        self._eager = 0

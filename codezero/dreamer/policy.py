@@ -7,11 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.distributions import sample_one_hot
 from codezero.dreamer.rssm import State
 from codezero.dreamer.world_model import WorldModel
+
+
+def acting(world: WorldModel, behaviour: Behaviour) -> nn.ModuleDict:
+    """The networks that acting takes, which are a third of all."""
+    return nn.ModuleDict({"encoder": world.encoder, "rssm": world.rssm, "actor": behaviour.actor})
 
 
 class Actor:

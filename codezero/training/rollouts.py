@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,6 +39,13 @@ class Experience:
     returns: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     """Baseline over the best cost of each episode."""
+    workers_lost: int = 0
+    """Of a cluster; they are started again."""
+
+    def __iadd__(self, other: Experience) -> Experience:
+        for f in fields(self):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+        return self
 
 
 class Rollouts(Protocol):

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
 from codezero.dreamer.config import from_dict, to_dict
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor
+from codezero.dreamer.replicas import ReplicatedLearner
 from codezero.env.episode import EpisodeSettings
-from codezero.env.vector import PhaseOrderingVectorEnv
 from codezero.errors import CodeZeroError
 from codezero.parallel import available_cores
 from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
-from codezero.training.rollouts import RolloutWorker
+from codezero.training.environments import ENVS_PER_CORE, make_envs
+from codezero.training.rollouts import Rollouts, RolloutWorker
 from codezero.training.trainer import Trainer, Values
 from codezero.training.validation import InTurn, Validation, choose
-
-ENVS_PER_CORE = 2
-"""One computes while another's answer is looked at."""
 
 
 def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
@@ -58,22 +56,14 @@ def read_run(folder: Path) -> tuple[TrainConfig, Path]:
     return config, corpus
 
 
-def make_envs(
-    programs: Sequence[Program] | InTurn,
-    settings: EpisodeSettings,
-    step_seconds: float,
-    num_envs: int,
-) -> PhaseOrderingVectorEnv:
-    return PhaseOrderingVectorEnv(
-        programs,
-        num_envs,
-        space=settings.space,
-        objective=settings.objective,
-        protocol=settings.protocol,
-        max_steps=settings.max_steps,
-        observe_sizes=settings.observe_sizes,
-        step_seconds=step_seconds,
-    )
+@dataclass(frozen=True)
+class Cluster:
+    """Where rollouts run if not here."""
+
+    address: str
+    """Of a Ray cluster, as `ray.init` takes it."""
+    workers: int = 0
+    """0 is as many as it has cores for."""
 
 
 @contextmanager
@@ -81,37 +71,41 @@ def open_trainer(
     folder: Path,
     *,
     resume: bool,
-    device: str,
+    devices: Sequence[str],
+    cluster: Cluster | None = None,
     on_log: Callable[[int, Values], None] = lambda step, values: None,
 ) -> Iterator[Trainer]:
     """The trainer of a run, and its environments, which end with the context.
 
+    Args:
+        devices: of the networks; of several, each learns from a share of every batch.
+
     Raises:
-        CodeZeroError: see `read_run`, `Corpus` and `Trainer`.
+        CodeZeroError: see `read_run`, `Corpus`, `Trainer` and `codezero.training.cluster`.
     """
     config, corpus = read_run(folder)
     held_back = Corpus(corpus, "validation")
     settings = config.task.episode_settings()
     num_envs = config.rollouts.envs or ENVS_PER_CORE * available_cores()
-    learner = Learner(settings.layout, len(settings.space), config.dreamer, device, config.seed)
     chosen = [held_back[k] for k in choose(held_back, config.validation_programs)]
-    step_seconds = config.task.step_seconds
     with ExitStack() as stack:
+        learner = stack.enter_context(_learner(config, settings, devices))
         validation = None
         if chosen:
             count = min(num_envs, len(chosen))
-            envs = make_envs(InTurn(chosen), settings, step_seconds, count)
+            envs = make_envs(InTurn(chosen), settings, config.task.step_seconds, count)
             stack.callback(envs.close)
             validation = Validation(envs, len(chosen), len(settings.space), config.seed)
-        envs = make_envs(Corpus(corpus, "train"), settings, step_seconds, num_envs)
-        stack.callback(envs.close)
-        envs.np_random = np.random.default_rng(config.seed)
-        rollouts = RolloutWorker(
-            envs,
-            Actor(learner.world, learner.behaviour, num_envs),
-            limit_is_end=config.task.limit_is_end,
-            in_order=config.rollouts.in_order,
-        )
+        if cluster is None:
+            rollouts = stack.enter_context(_rollouts(config, corpus, settings, num_envs, learner))
+        else:
+            from codezero.training.cluster import ray_rollouts
+
+            rollouts = stack.enter_context(
+                ray_rollouts(
+                    cluster.address, corpus, settings, config, learner, workers=cluster.workers
+                )
+            )
         yield Trainer(
             config,
             learner,
@@ -121,3 +115,34 @@ def open_trainer(
             resume=resume,
             on_log=on_log,
         )
+
+
+@contextmanager
+def _learner(
+    config: TrainConfig, settings: EpisodeSettings, devices: Sequence[str]
+) -> Iterator[Learner]:
+    """On one device, or in a process for each."""
+    layout, actions = settings.layout, len(settings.space)
+    if len(devices) == 1:
+        yield Learner(layout, actions, config.dreamer, devices[0], config.seed)
+        return
+    with ReplicatedLearner(layout, actions, config.dreamer, devices, config.seed) as learner:
+        yield learner
+
+
+@contextmanager
+def _rollouts(
+    config: TrainConfig, corpus: Path, settings: EpisodeSettings, num_envs: int, learner: Learner
+) -> Iterator[Rollouts]:
+    """In processes of this machine."""
+    envs = make_envs(Corpus(corpus, "train"), settings, config.task.step_seconds, num_envs)
+    try:
+        envs.np_random = np.random.default_rng(config.seed)
+        yield RolloutWorker(
+            envs,
+            Actor(learner.world, learner.behaviour, num_envs),
+            limit_is_end=config.task.limit_is_end,
+            in_order=config.rollouts.in_order,
+        )
+    finally:
+        envs.close()

@@ -223,12 +223,14 @@ class _Interval:
         self._returns: list[float] = []
         self._ratios: list[float] = []
         self._ends: Counter[str] = Counter()
+        self._workers_lost = 0
 
     def add(self, experience: Experience) -> None:
         self._steps += experience.steps
         self._returns += experience.returns
         self._ratios += experience.ratios
         self._ends += experience.ends
+        self._workers_lost += experience.workers_lost
 
     def values(self) -> Values:
         seconds = max(time.monotonic() - self._began, 1e-9)
@@ -241,6 +243,8 @@ class _Interval:
         if self._returns:
             values["episodes/return"] = float(np.mean(self._returns))
             values["episodes/ratio"] = float(np.exp(np.mean(np.log(self._ratios))))
+        if self._workers_lost:
+            values["episodes/workers_lost"] = self._workers_lost
         for end, count in self._ends.items():
             values[f"episodes/end_{end}"] = count
         return values

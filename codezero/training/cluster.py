@@ -1,0 +1,268 @@
+"""Rollouts on a Ray cluster: `RolloutWorker` as actors, each with environments of its own.
+
+A worker plays a little, with the newest weights, for each call; the learner takes what has come and
+calls again. So the pace is set by the learner, as it is in one process, and a worker that dies
+costs the episodes that it was playing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import ray
+import torch
+
+import codezero
+from codezero.compiler import LLVM_VERSION
+from codezero.corpus.corpus import Corpus
+from codezero.dreamer.behaviour import Behaviour
+from codezero.dreamer.learner import Learner
+from codezero.dreamer.policy import Actor, acting
+from codezero.dreamer.world_model import WorldModel
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
+from codezero.training.config import TrainConfig
+from codezero.training.environments import ENVS_PER_CORE, make_envs
+from codezero.training.rollouts import Experience, RolloutWorker
+
+START_SECONDS = 120.0
+"""Within which every worker must have started."""
+ROUNDS_A_CALL = 4
+"""Steps of each environment in a call: many enough that calls cost little, few enough that weights
+are new."""
+UPDATES_A_VERSION = 10
+"""Updates after which weights are sent anew."""
+MOST_ENVS = 8
+"""Environments of a worker where none are asked for: so few that a worker fits on many machines."""
+
+Weights = dict[str, torch.Tensor]
+
+
+class RemoteWorker:
+    """What runs in the cluster.
+
+    Args:
+        corpus: the bytes of the Parquet file, shape (N,), uint8.
+        settings: the decision process.
+        config: the run's.
+        envs: environments, a process each.
+        seed: which programs are drawn.
+    """
+
+    def __init__(
+        self,
+        corpus: npt.NDArray[np.uint8],
+        settings: EpisodeSettings,
+        config: TrainConfig,
+        envs: int,
+        seed: Sequence[int],
+    ) -> None:
+        torch.set_num_threads(1)
+        # One that is started again after a crash draws other programs than before.
+        seed = [*seed, os.getpid()]
+        torch.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
+        world = WorldModel(settings.layout, len(settings.space), config.dreamer)
+        behaviour = Behaviour(len(settings.space), config.dreamer)
+        self._networks = acting(world, behaviour)
+        programs = Corpus(pa.py_buffer(corpus), "train")
+        self._envs = make_envs(programs, settings, config.task.step_seconds, envs)
+        self._envs.np_random = np.random.default_rng(seed)
+        self._worker = RolloutWorker(
+            self._envs,
+            Actor(world, behaviour, envs),
+            limit_is_end=config.task.limit_is_end,
+            in_order=False,
+        )
+        self._steps_a_call = ROUNDS_A_CALL * envs
+        self._version = -1
+
+    def version(self) -> tuple[str, str]:
+        """Versions of codezero and of the LLVM in it."""
+        return codezero.__version__, LLVM_VERSION
+
+    def play(
+        self, version: int, weights: Weights, random_share: float, going_on: bool
+    ) -> tuple[Experience, bool]:
+        """Some steps, or to the ends of all episodes; and whether none is under way."""
+        if version != self._version:
+            self._networks.load_state_dict(weights)
+            self._version = version
+        total = Experience()
+        if going_on:
+            self._worker.begin()
+        while not self._worker.is_idle and (total.steps < self._steps_a_call or not going_on):
+            total += self._worker.advance(random_share=random_share, going_on=going_on)
+        return total, self._worker.is_idle
+
+
+class RayRollouts:
+    """Workers in a cluster, as one source of experience; see `codezero.training.rollouts.Rollouts`.
+
+    Each worker has at most one call under way, and waits between calls.
+
+    Args:
+        workers: handles of `RemoteWorker` actors.
+        learner: whose networks they act with.
+    """
+
+    def __init__(self, workers: Sequence[Any], learner: Learner) -> None:
+        self._workers = workers
+        self._learner = learner
+        self._networks = acting(learner.world, learner.behaviour)
+        self._calls: dict[Any, int] = {}
+        """Worker by call under way."""
+        self._starting: set[int] = set()
+        """Workers whose call under way only waits for them to be there again."""
+        self._playing: set[int] = set()
+        """Workers with episodes that have not ended."""
+        self._version = -1
+        self._weights: Any = None
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._playing
+
+    def begin(self) -> None:
+        self._playing = set(range(len(self._workers)))
+
+    def advance(self, *, random_share: float, going_on: bool = True) -> Experience:
+        """What one of the workers has played."""
+        called = set(self._calls.values())
+        for index in sorted(self._playing - called):
+            self._call(index, random_share, going_on)
+        if not self._calls:
+            return Experience()
+        (call,), _ = ray.wait(list(self._calls), num_returns=1)
+        index = self._calls.pop(call)
+        try:
+            answer = ray.get(call)
+        except ray.exceptions.RayActorError as error:
+            if index in self._starting:
+                message = f"a rollout worker cannot be started again: {_line(error)}"
+                raise CodeZeroError(message) from None
+            # Ray starts it again, on another machine if need be; this call waits for that.
+            self._starting.add(index)
+            waiting = self._workers[index].version.options(max_task_retries=-1).remote()
+            self._calls[waiting] = index
+            return Experience(workers_lost=1)
+        except ray.exceptions.RayError as error:
+            raise CodeZeroError(f"a rollout worker failed: {_line(error)}") from None
+        if index in self._starting:
+            self._starting.discard(index)
+            if not going_on:
+                self._playing.discard(index)
+            return Experience()
+        experience: Experience
+        experience, is_idle = answer
+        if is_idle:
+            self._playing.discard(index)
+        return experience
+
+    def _call(self, index: int, random_share: float, going_on: bool) -> None:
+        version = self._learner.updates // UPDATES_A_VERSION
+        if version != self._version:
+            weights = self._networks.state_dict()
+            self._weights = ray.put({name: weight.cpu() for name, weight in weights.items()})
+            self._version = version
+        call = self._workers[index].play.remote(version, self._weights, random_share, going_on)
+        self._calls[call] = index
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: workers draw programs anew when a run is resumed."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+@contextmanager
+def ray_rollouts(
+    address: str,
+    corpus: Path,
+    settings: EpisodeSettings,
+    config: TrainConfig,
+    learner: Learner,
+    *,
+    workers: int = 0,
+    seed: Sequence[int] = (0,),
+) -> Iterator[RayRollouts]:
+    """Workers on a cluster, for as long as the context lasts.
+
+    Args:
+        address: of the cluster, as `ray.init` takes it; ``"local"`` starts one on this machine.
+        corpus: sent to the cluster, which need not see the same files.
+        workers: how many; 0 is as many as the cluster has cores for.
+        seed: of the programs that are drawn.
+
+    Raises:
+        CodeZeroError: there is no such cluster, it has too few cores, does not start the workers,
+            or has another version of codezero.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise CodeZeroError(f"no Ray cluster at '{address}': {_line(error)}") from None
+    try:
+        envs, cores, fitting = _plan(config.rollouts.envs)
+        if workers > fitting:
+            raise CodeZeroError(
+                f"the cluster has cores for {fitting} workers of {cores}, not for {workers}"
+            )
+        stored = ray.put(np.fromfile(corpus, np.uint8))
+        remote = ray.remote(num_cpus=cores, max_restarts=-1)(RemoteWorker)
+        handles = [
+            remote.remote(stored, settings, config, envs, [*seed, index])
+            for index in range(workers or fitting)
+        ]
+        _wait_for(handles)
+        yield RayRollouts(handles, learner)
+    finally:
+        ray.shutdown()
+
+
+def _plan(envs: int) -> tuple[int, int, int]:
+    """Environments and cores of a worker, and how many workers the cluster has cores for."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [int(node["Resources"].get("CPU", 0)) for node in found if node["Alive"]]
+    largest = max(nodes, default=0)
+    envs = envs or min(MOST_ENVS, ENVS_PER_CORE * max(largest, 1))
+    cores = -(-envs // ENVS_PER_CORE)
+    fitting = sum(count // cores for count in nodes)
+    if not fitting:
+        raise CodeZeroError(
+            f"a worker of {envs} environments takes {cores} cores, and no machine of the cluster "
+            f"has more than {largest}: lower --rollouts.envs"
+        )
+    return envs, cores, fitting
+
+
+def _wait_for(workers: Sequence[Any]) -> None:
+    """Raises `CodeZeroError` unless all start, with our version."""
+    ours = (codezero.__version__, LLVM_VERSION)
+    try:
+        found = ray.get([worker.version.remote() for worker in workers], timeout=START_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        raise CodeZeroError(
+            f"the cluster has not started {len(workers)} workers within {START_SECONDS:.0f} s"
+        ) from None
+    except ray.exceptions.RayError as error:
+        raise CodeZeroError(f"a rollout worker does not start: {_line(error)}") from None
+    if others := {version for version in found if version != ours}:
+        raise CodeZeroError(
+            f"the cluster has codezero {others.pop()}, this machine {ours}: install the same"
+        )
+
+
+def _line(error: BaseException) -> str:
+    """The last line of an error that says something: the innermost reason of Ray's many lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,28 @@
+"""The environments of a training run."""
+
+from __future__ import annotations
+
+from codezero.env.episode import EpisodeSettings
+from codezero.env.programs import Programs
+from codezero.env.vector import PhaseOrderingVectorEnv
+
+ENVS_PER_CORE = 2
+"""One computes while another's answer is looked at."""
+
+
+def make_envs(
+    programs: Programs,
+    settings: EpisodeSettings,
+    step_seconds: float,
+    num_envs: int,
+) -> PhaseOrderingVectorEnv:
+    return PhaseOrderingVectorEnv(
+        programs,
+        num_envs,
+        space=settings.space,
+        objective=settings.objective,
+        protocol=settings.protocol,
+        max_steps=settings.max_steps,
+        observe_sizes=settings.observe_sizes,
+        step_seconds=step_seconds,
+    )
