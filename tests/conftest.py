@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from codezero.compiler.program import Program
+from codezero.corpus.build import build
+from codezero.corpus.entry import split_of
+from codezero.corpus.examine import Limits
+from codezero.corpus.sources.files import FilesSource
 from codezero.programs import ProgramLoader
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +39,23 @@ def load() -> Callable[..., Program]:
         return loaded[path, flags]
 
     return load
+
+
+@pytest.fixture(scope="session")
+def training_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of five C examples, three for training and two for validation."""
+    folder = tmp_path_factory.mktemp("corpus")
+    sources = sorted(EXAMPLES.glob("*.c"))
+    # Packages are split by a hash of their names.
+    held_back = next(name for name in map(str, range(1_000)) if split_of(name) == "validation")
+    for package, files in (("train-package", sources[:3]), (held_back, sources[3:5])):
+        (folder / package).mkdir()
+        for file in files:
+            (folder / package / file.name).write_bytes(file.read_bytes())
+    output = folder / "corpus.parquet"
+    report = build([FilesSource(folder, by_folder=True)], output, limits=Limits())
+    assert report.programs == 5, report
+    return output
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,99 +16,29 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from toy_run import TOY, KeyEnvs, same, trainer
+from train_command import QUICK, command, execute
 
 from codezero.agents.export import export
-from codezero.corpus.build import build
-from codezero.corpus.examine import Limits
-from codezero.corpus.sources.files import FilesSource
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import (
     PRESETS,
-    BehaviourSettings,
-    DreamerConfig,
-    ModelSizes,
-    OptimizerSettings,
-    ReplaySettings,
     from_dict,
     to_dict,
 )
-from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor
-from codezero.dreamer.replicas import ReplicatedLearner
 from codezero.dreamer.world_model import WorldModel
 from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
-from codezero.training.config import RolloutSettings, TaskSettings, TrainConfig
+from codezero.training.config import TrainConfig
 from codezero.training.rollouts import RolloutWorker
 from codezero.training.run import read_run
-from codezero.training.trainer import Trainer
 from codezero.training.validation import score
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-class KeyEnvs:
-    """Environments in which a key has to be taken first, which costs, to earn more at the end.
-
-    Five steps of three actions. Action 1 in the first step takes the key and loses 0.1; action 2 in
-    the last step earns 2 with the key; action 0 earns 0.1, except in the last step. The best return
-    is 2.2; what earns most at once comes to 0.4.
-    """
-
-    STEPS = 5
-    BEST = -0.1 + 3 * 0.1 + 2.0
-
-    def __init__(self, num_envs: int) -> None:
-        self.num_envs = num_envs
-        self.np_random = np.random.default_rng()
-        self._states: list[tuple[int, bool] | None] = [None] * num_envs
-        self._answers: dict[int, tuple[float, bool]] = {}
-
-    def send(self, actions: npt.NDArray[np.int64], indices: Sequence[int]) -> None:
-        for action, index in zip(actions.tolist(), indices, strict=True):
-            state = self._states[index]
-            if state is None:
-                self._states[index] = (0, False)
-                self._answers[index] = (0.0, False)
-                continue
-            step, key = state
-            reward = 0.1 if action == 0 and step < self.STEPS - 1 else 0.0
-            if step == 0 and action == 1:
-                key, reward = True, -0.1
-            if step == self.STEPS - 1:
-                reward = 2.0 * (key and action == 2)
-            self._states[index] = (step + 1, key)
-            self._answers[index] = (reward, step + 1 == self.STEPS)
-
-    def recv(self, at_least: int = 1) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
-        indices = np.array(list(self._answers), np.int64)
-        observations = np.zeros((len(indices), self.STEPS + 2), np.float32)
-        rewards, ended = zip(*self._answers.values(), strict=True)
-        for row, index in enumerate(indices.tolist()):
-            state = self._states[index]
-            assert state is not None
-            observations[row, state[0]] = observations[row, -1] = 1.0
-            observations[row, -1] = state[1]
-        for index in indices[np.array(ended)].tolist():
-            self._states[index] = None
-        self._answers.clear()
-        count = self.num_envs
-        infos = {
-            "baseline": np.full(count, 10),
-            "cost": np.full(count, 10),
-            "end": np.full(count, "steps"),
-        }
-        truncated = np.array(ended)
-        return indices, (
-            observations,
-            np.array(rewards),
-            np.zeros_like(truncated),
-            truncated,
-            infos,
-        )
 
 
 class Greedy:
@@ -121,54 +49,6 @@ class Greedy:
 
     def act(self, *where: Any, random_share: float) -> npt.NDArray[np.int64]:
         return self._actor.act(*where, greedy=True)
-
-
-TOY = TrainConfig(
-    task=TaskSettings(limit_is_end=True),
-    dreamer=DreamerConfig(
-        sizes=ModelSizes(
-            recurrent=32,
-            latents=4,
-            classes=8,
-            hidden=32,
-            layers=1,
-            units=32,
-            bins=41,
-            bin_limit=2.0,
-        ),
-        behaviour=BehaviourSettings(
-            horizon=5, entropy=5e-2, return_floor=0.3, slow_critic_every=20
-        ),
-        optimizer=OptimizerSettings(world_rate=2e-3, behaviour_rate=3e-3),
-        replay=ReplaySettings(capacity=20_000, batch=16, length=12, smoothing=0.0),
-    ),
-    rollouts=RolloutSettings(
-        random_steps=1_500,
-        random_share=0.1,
-        first_updates=100,
-        steps_per_update=10.0,
-        in_order=True,
-    ),
-    steps=5_000,
-    log_every=500,
-    checkpoint_every=1_000,
-)
-
-
-def trainer(
-    folder: Path, config: TrainConfig = TOY, learner: Learner | None = None, **options: Any
-) -> Trainer:
-    folder.mkdir(exist_ok=True)
-    envs = KeyEnvs(8)
-    envs.np_random = np.random.default_rng(config.seed)
-    learner = learner or Learner({"autophase": slice(0, KeyEnvs.STEPS + 2)}, 3, config.dreamer)
-    rollouts = RolloutWorker(
-        envs,
-        Actor(learner.world, learner.behaviour, envs.num_envs),
-        limit_is_end=config.task.limit_is_end,
-        in_order=config.rollouts.in_order,
-    )
-    return Trainer(config, learner, rollouts, folder, **options)
 
 
 def test_the_loop_finds_the_best_return_of_a_toy_problem(tmp_path: Path) -> None:
@@ -186,73 +66,12 @@ def test_the_loop_finds_the_best_return_of_a_toy_problem(tmp_path: Path) -> None
     assert min(r for e in played for r in e.returns) > 0.85 * KeyEnvs.BEST
 
 
-# Several processes
-
-
-REPLICATED = replace(
-    TOY,
-    steps=600,
-    checkpoint_every=300,
-    rollouts=replace(TOY.rollouts, random_steps=200, first_updates=10),
-)
-
-
-@contextmanager
-def replicated(folder: Path, config: TrainConfig = REPLICATED, **options: Any) -> Iterator[Trainer]:
-    """A trainer whose learner is two processes."""
-    layout = {"autophase": slice(0, KeyEnvs.STEPS + 2)}
-    with ReplicatedLearner(layout, 3, config.dreamer, ["cpu", "cpu"]) as learner:
-        yield trainer(folder, config, learner, **options)
-
-
-def test_two_processes_learn_in_step_and_go_on_where_they_were(tmp_path: Path) -> None:
-    with replicated(tmp_path / "parts", replace(REPLICATED, steps=300)) as run:
-        run.run()
-    with replicated(tmp_path / "whole") as run:
-        run.run()  # saving compares their weights
-        losses = [
-            json.loads(line).get("world/loss")
-            for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
-        ]
-    assert losses[-1] < losses[0]
-    with replicated(tmp_path / "parts", resume=True) as again:
-        assert 300 <= again.steps < 400
-        again.run()
-    whole, parts = (checkpoints.load(tmp_path / name / "last.pt") for name in ("whole", "parts"))
-    assert whole["steps"] == parts["steps"] and len(whole["learner"]["replicas"]) == 1
-    assert same(whole["learner"], parts["learner"])
-
-
-def test_a_learning_process_that_is_killed_ends_the_run_in_a_line(tmp_path: Path) -> None:
-    with replicated(tmp_path) as run:
-        learner = run._learner
-        assert isinstance(learner, ReplicatedLearner)
-        learner._processes[0].kill()
-        with pytest.raises(CodeZeroError, match="the learning process 1 has ended"):
-            run.run()
-
-
-def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    with pytest.raises(CodeZeroError, match="16 sequences cannot be shared among 3"):
-        ReplicatedLearner({"autophase": slice(0, 7)}, 3, TOY.dreamer, ["cpu"] * 3)
-
-
 # Checkpoints
 
 
 def comparable(folder: Path) -> dict[str, Any]:
     state = checkpoints.load(folder / "last.pt")
     return {key: value for key, value in state.items() if key not in ("seconds", "replay")}
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 def test_a_run_that_was_ended_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
@@ -378,50 +197,9 @@ def test_scores_compare_with_the_baseline() -> None:
 # The command, on real programs
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "codezero", "train", *map(str, arguments)]
-
-
-def execute(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of the C examples, some for training and some for validation."""
-    folder = tmp_path_factory.mktemp("corpus")
-    for name in ("a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "b1"):
-        (folder / name).mkdir()
-    examples = Path(__file__).parents[1] / "examples"
-    sources = sorted(examples.glob("*.c"))
-    # Packages are split by a hash of their names; these two are of two splits.
-    for package, files in (("train-package", sources[:3]), (validation_package(), sources[3:5])):
-        (folder / package).mkdir()
-        for file in files:
-            (folder / package / file.name).write_bytes(file.read_bytes())
-    output = folder / "corpus.parquet"
-    report = build([FilesSource(folder, by_folder=True)], output, limits=Limits())
-    assert report.programs == 5, report
-    return output
-
-
-def validation_package() -> str:
-    from codezero.corpus.entry import split_of
-
-    return next(name for name in map(str, range(1_000)) if split_of(name) == "validation")
-
-
-QUICK = (
-    *("--preset", "debug", "--threads", "1", "--rollouts.envs", "2", "--steps", "400"),
-    *("--rollouts.random-steps", "100", "--rollouts.first-updates", "2"),
-    *("--rollouts.steps-per-update", "20", "--validate-every", "200", "--log-every", "100"),
-    *("--checkpoint-every", "100"),
-)
-
-
-def test_the_command_trains_validates_and_saves(corpus: Path, tmp_path: Path) -> None:
+def test_the_command_trains_validates_and_saves(training_corpus: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    done = execute("--corpus", corpus, "--logdir", folder, *QUICK)
+    done = execute("--corpus", training_corpus, "--logdir", folder, *QUICK)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] >= 400 and lines[-1]["updates"] >= 10
@@ -436,12 +214,12 @@ def test_the_command_trains_validates_and_saves(corpus: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_the_command_goes_on_after_it_was_ended(
-    how: signal.Signals, corpus: Path, tmp_path: Path
+    how: signal.Signals, training_corpus: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     endless = [*QUICK, "--steps", "1000000"]
     process = subprocess.Popen(
-        command("--corpus", corpus, "--logdir", folder, *endless),
+        command("--corpus", training_corpus, "--logdir", folder, *endless),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -464,22 +242,22 @@ def test_the_command_goes_on_after_it_was_ended(
     assert saved + 60 <= checkpoints.load(folder / "last.pt")["steps"] < saved + 500
 
 
-def test_what_cannot_be_trained_is_refused_in_a_line(corpus: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_refused_in_a_line(training_corpus: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     nothing = tmp_path / "nothing.parquet"
     for arguments, message in (
         (("--corpus", nothing, "--logdir", run), "nothing.parquet"),
-        (("--corpus", corpus), "give --corpus and --logdir, or --resume"),
-        (("--corpus", corpus, "--logdir", run, "--preset", "huge"), "no preset 'huge'"),
-        (("--corpus", corpus, "--logdir", run, "--dreamer.sizes.units", 0), "units is 0"),
-        (("--corpus", corpus, "--logdir", run, "--task.space", "nosuch"), "nosuch"),
-        (("--corpus", corpus, "--logdir", run, "--device", "cuda:7"), "--device cuda:7"),
+        (("--corpus", training_corpus), "give --corpus and --logdir, or --resume"),
+        (("--corpus", training_corpus, "--logdir", run, "--preset", "huge"), "no preset 'huge'"),
+        (("--corpus", training_corpus, "--logdir", run, "--dreamer.sizes.units", 0), "units is 0"),
+        (("--corpus", training_corpus, "--logdir", run, "--task.space", "nosuch"), "nosuch"),
+        (("--corpus", training_corpus, "--logdir", run, "--device", "cuda:7"), "--device cuda:7"),
         (("--resume", tmp_path), "is no training run"),
     ):
         done = execute(*arguments)
         assert done.returncode == 2 and message in done.stderr, done.stderr
         assert not run.exists()
-    done = execute("--corpus", corpus, "--logdir", run, "--dreamer.sizes.widgets", "3")
+    done = execute("--corpus", training_corpus, "--logdir", run, "--dreamer.sizes.widgets", "3")
     assert done.returncode == 2 and "widgets" in done.stderr and not run.exists()
 
 
@@ -487,9 +265,9 @@ def test_what_cannot_be_trained_is_refused_in_a_line(corpus: Path, tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(training_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "run"
-    assert execute("--corpus", corpus, "--logdir", folder, *QUICK).returncode == 0
+    assert execute("--corpus", training_corpus, "--logdir", folder, *QUICK).returncode == 0
     return folder
 
 

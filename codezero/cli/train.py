@@ -80,7 +80,7 @@ def _parse(arguments: list[str]) -> Options:
 def _train(options: Options) -> int:
     import torch
 
-    from codezero.training.run import new_run, open_trainer
+    from codezero.training.run import new_run, open_trainer, withdraw_run
 
     if (options.resume is None) == (options.corpus is None or options.logdir is None):
         raise CodeZeroError("train: give --corpus and --logdir, or --resume")
@@ -97,18 +97,21 @@ def _train(options: Options) -> int:
         assert options.resume is not None
         folder = options.resume
     view = View(folder)
-    with open_trainer(
-        folder,
-        resume=options.resume is not None,
-        devices=devices,
-        cluster=cluster,
-        on_log=view.show,
-    ) as trainer:
-        view.begin(trainer)
-        with view, _stopping_on_signals(trainer) as stopped:
-            trainer.run()
-        print(f"{folder}: {trainer.steps:,} steps, {trainer.updates:,} updates")
-        return 130 if stopped else 0
+    is_new, begun = options.resume is None, False
+    try:
+        with open_trainer(
+            folder, resume=not is_new, devices=devices, cluster=cluster, on_log=view.show
+        ) as trainer:
+            begun = True
+            view.begin(trainer)
+            with view, _stopping_on_signals(trainer) as stopped:
+                trainer.run()
+            print(f"{folder}: {trainer.steps:,} steps, {trainer.updates:,} updates")
+            return 130 if stopped else 0
+    except CodeZeroError:
+        if is_new and not begun:
+            withdraw_run(folder)
+        raise
 
 
 def _cluster(options: Options) -> Cluster | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ from codezero.training.config import TrainConfig
 from codezero.training.environments import ENVS_PER_CORE, make_envs
 from codezero.training.rollouts import Experience, RolloutWorker
 
+CONNECT_SECONDS = 10.0
+"""Within which a cluster's machine must answer."""
 START_SECONDS = 120.0
 """Within which every worker must have started."""
 ROUNDS_A_CALL = 4
@@ -50,7 +53,6 @@ class RemoteWorker:
     """What runs in the cluster.
 
     Args:
-        corpus: the bytes of the Parquet file, shape (N,), uint8.
         settings: the decision process.
         config: the run's.
         envs: environments, a process each.
@@ -58,34 +60,38 @@ class RemoteWorker:
     """
 
     def __init__(
-        self,
-        corpus: npt.NDArray[np.uint8],
-        settings: EpisodeSettings,
-        config: TrainConfig,
-        envs: int,
-        seed: Sequence[int],
+        self, settings: EpisodeSettings, config: TrainConfig, envs: int, seed: Sequence[int]
     ) -> None:
-        torch.set_num_threads(1)
+        self._settings, self._config, self._num_envs = settings, config, envs
         # One that is started again after a crash draws other programs than before.
-        seed = [*seed, os.getpid()]
-        torch.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
+        self._seed = [*seed, os.getpid()]
+        self._version = -1
+
+    def prepare(self, corpus: npt.NDArray[np.uint8]) -> tuple[str, str]:
+        """Make networks and environments.
+
+        Args:
+            corpus: the bytes of the Parquet file, shape (N,).
+
+        Returns:
+            Versions of codezero and of the LLVM in it.
+        """
+        settings, config, envs = self._settings, self._config, self._num_envs
+        rng = np.random.default_rng(self._seed)
+        torch.set_num_threads(1)
+        torch.manual_seed(int(rng.integers(2**63)))
         world = WorldModel(settings.layout, len(settings.space), config.dreamer)
         behaviour = Behaviour(len(settings.space), config.dreamer)
         self._networks = acting(world, behaviour)
         programs = Corpus(pa.py_buffer(corpus), "train")
         self._envs = make_envs(programs, settings, config.task.step_seconds, envs)
-        self._envs.np_random = np.random.default_rng(seed)
+        self._envs.np_random = rng
         self._worker = RolloutWorker(
             self._envs,
             Actor(world, behaviour, envs),
             limit_is_end=config.task.limit_is_end,
             in_order=False,
         )
-        self._steps_a_call = ROUNDS_A_CALL * envs
-        self._version = -1
-
-    def version(self) -> tuple[str, str]:
-        """Versions of codezero and of the LLVM in it."""
         return codezero.__version__, LLVM_VERSION
 
     def play(
@@ -95,10 +101,10 @@ class RemoteWorker:
         if version != self._version:
             self._networks.load_state_dict(weights)
             self._version = version
-        total = Experience()
+        total, steps = Experience(), ROUNDS_A_CALL * self._num_envs
         if going_on:
             self._worker.begin()
-        while not self._worker.is_idle and (total.steps < self._steps_a_call or not going_on):
+        while not self._worker.is_idle and (total.steps < steps or not going_on):
             total += self._worker.advance(random_share=random_share, going_on=going_on)
         return total, self._worker.is_idle
 
@@ -109,18 +115,20 @@ class RayRollouts:
     Each worker has at most one call under way, and waits between calls.
 
     Args:
-        workers: handles of `RemoteWorker` actors.
+        workers: handles of `RemoteWorker` actors, which are prepared.
+        corpus: reference to what they were prepared with.
         learner: whose networks they act with.
     """
 
-    def __init__(self, workers: Sequence[Any], learner: Learner) -> None:
+    def __init__(self, workers: Sequence[Any], corpus: Any, learner: Learner) -> None:
         self._workers = workers
+        self._corpus = corpus
         self._learner = learner
         self._networks = acting(learner.world, learner.behaviour)
         self._calls: dict[Any, int] = {}
         """Worker by call under way."""
         self._starting: set[int] = set()
-        """Workers whose call under way only waits for them to be there again."""
+        """Workers whose call under way prepares them anew."""
         self._playing: set[int] = set()
         """Workers with episodes that have not ended."""
         self._version = -1
@@ -150,7 +158,7 @@ class RayRollouts:
                 raise CodeZeroError(message) from None
             # Ray starts it again, on another machine if need be; this call waits for that.
             self._starting.add(index)
-            waiting = self._workers[index].version.options(max_task_retries=-1).remote()
+            waiting = self._workers[index].prepare.options(max_task_retries=-1).remote(self._corpus)
             self._calls[waiting] = index
             return Experience(workers_lost=1)
         except ray.exceptions.RayError as error:
@@ -207,6 +215,7 @@ def ray_rollouts(
             or has another version of codezero.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _reach(address)
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -220,13 +229,25 @@ def ray_rollouts(
         stored = ray.put(np.fromfile(corpus, np.uint8))
         remote = ray.remote(num_cpus=cores, max_restarts=-1)(RemoteWorker)
         handles = [
-            remote.remote(stored, settings, config, envs, [*seed, index])
+            remote.remote(settings, config, envs, [*seed, index])
             for index in range(workers or fitting)
         ]
-        _wait_for(handles)
-        yield RayRollouts(handles, learner)
+        _prepare(handles, stored)
+        yield RayRollouts(handles, stored, learner)
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raises `CodeZeroError` if nothing listens there: Ray itself tries for many minutes."""
+    place = address.removeprefix("ray://")
+    host, colon, port = place.rpartition(":")
+    if not colon:
+        return  # "auto" and the like
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise CodeZeroError(f"no Ray cluster at '{address}': {error}") from None
 
 
 def _plan(envs: int) -> tuple[int, int, int]:
@@ -245,11 +266,13 @@ def _plan(envs: int) -> tuple[int, int, int]:
     return envs, cores, fitting
 
 
-def _wait_for(workers: Sequence[Any]) -> None:
+def _prepare(workers: Sequence[Any], corpus: Any) -> None:
     """Raises `CodeZeroError` unless all start, with our version."""
     ours = (codezero.__version__, LLVM_VERSION)
     try:
-        found = ray.get([worker.version.remote() for worker in workers], timeout=START_SECONDS)
+        found = ray.get(
+            [worker.prepare.remote(corpus) for worker in workers], timeout=START_SECONDS
+        )
     except ray.exceptions.GetTimeoutError:
         raise CodeZeroError(
             f"the cluster has not started {len(workers)} workers within {START_SECONDS:.0f} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,13 @@ def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
         raise CodeZeroError(f"{folder}: {error.strerror}") from None
     stored = {**to_dict(config), "corpus": str(corpus.resolve())}
     checkpoints.write_config(folder, stored)
+
+
+def withdraw_run(folder: Path) -> None:
+    """Undo `new_run`, for a run that could not be begun; other files in the folder stay."""
+    (folder / "config.json").unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def read_run(folder: Path) -> tuple[TrainConfig, Path]:
