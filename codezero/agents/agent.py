@@ -1,4 +1,4 @@
-"""An agent: a folder with a policy, run by ONNX Runtime on one core.
+"""An agent: a folder with a policy that ONNX Runtime runs.
 
 The folder has ``policy.onnx`` and ``agent.json``: what the agent was trained for, which is what it
 can be used for. `codezero.agents.export` writes it.
@@ -25,43 +25,25 @@ FORMAT = 1
 Float = npt.NDArray[np.float32]
 
 
-class Agent:
-    """A policy that was trained for some decision process.
-
-    Args:
-        folder: what `codezero export` wrote.
+class PolicyRuntime:
+    """A policy in an ONNX file, run by ONNX Runtime on one core.
 
     Raises:
-        CodeZeroError: it is no agent, or its passes are not those that this version knows.
+        CodeZeroError: it cannot be loaded.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path) -> None:
         import onnxruntime
 
-        self.folder = folder
-        self.description = read_description(folder)
-        task = self.description["task"]
-        space = load_space(task["space"])
-        if [p.name for p in space.passes] != task["passes"]:
-            raise CodeZeroError(
-                f"{folder} was trained for other passes than the space '{task['space']}' has now"
-            )
-        self.settings = EpisodeSettings(
-            space=space,
-            objective=Objective(task["objective"]),
-            protocol=Protocol(task["protocol"]),
-            max_steps=task["max_steps"],
-            observe_sizes=task["observe_sizes"],
-        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(folder / "policy.onnx"), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's own, of no common class
-            raise CodeZeroError(f"{folder / 'policy.onnx'} cannot be loaded: {error}") from None
+            raise CodeZeroError(f"{path} cannot be loaded: {error}") from None
         shapes = {i.name: i.shape for i in self._session.get_inputs()}
         self._sizes = shapes["h"][1], shapes["z"][1]
 
@@ -97,6 +79,35 @@ class Agent:
         memory.goes_on = np.ones_like(memory.goes_on)
         result: Float = policy
         return result
+
+
+class Agent(PolicyRuntime):
+    """A policy that was trained for some decision process.
+
+    Args:
+        folder: what `codezero export` wrote.
+
+    Raises:
+        CodeZeroError: it is no agent, or its passes are not those that this version knows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.description = read_description(folder)
+        task = self.description["task"]
+        space = load_space(task["space"])
+        if [p.name for p in space.passes] != task["passes"]:
+            raise CodeZeroError(
+                f"{folder} was trained for other passes than the space '{task['space']}' has now"
+            )
+        self.settings = EpisodeSettings(
+            space=space,
+            objective=Objective(task["objective"]),
+            protocol=Protocol(task["protocol"]),
+            max_steps=task["max_steps"],
+            observe_sizes=task["observe_sizes"],
+        )
+        super().__init__(folder / "policy.onnx")
 
 
 class Memory:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from codezero.agents.agent import FORMAT
+from codezero.agents.precision import Precision, convert, newest_episodes, smallest
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import to_dict
 from codezero.dreamer.rssm import next_h, posterior_logits
@@ -19,6 +22,8 @@ from codezero.files import replacing
 from codezero.training.networks import Checkpoint, load_networks
 
 OPSET = 18
+MEASURED_EPISODES = 200
+"""On which decisions in other precisions are compared."""
 
 
 class PolicyStep(nn.Module):
@@ -55,21 +60,29 @@ class PolicyStep(nn.Module):
         return self._behaviour.policy(torch.cat([h, z], -1)), h, z
 
 
-def export(run: Path, folder: Path, checkpoint: Checkpoint = "best") -> dict[str, Any]:
+def export(
+    run: Path,
+    folder: Path,
+    checkpoint: Checkpoint = "best",
+    precision: Precision | Literal["smallest"] = "smallest",
+) -> dict[str, Any]:
     """Write the agent of a training run; returns its description.
 
     Args:
         run: the run's folder.
         folder: the agent's; made if it is not there.
         checkpoint: ``"best"`` or ``"last"``.
+        precision: of the policy's weights; ``"smallest"`` is the one of the smallest file that
+            decides as float32 does, measured on episodes of the run's replay.
 
     Raises:
-        CodeZeroError: the run has no such checkpoint, or the folder cannot be written to.
+        CodeZeroError: the run has no such checkpoint, or no episodes to measure on, or the folder
+            cannot be written to.
     """
     networks = load_networks(run, checkpoint)
     settings = networks.settings
     values = to_dict(networks.config)
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "task": {**values["task"], "passes": [p.name for p in settings.space.passes]},
         "trained": {"steps": networks.steps, "score": networks.score, "config": values},
@@ -78,13 +91,29 @@ def export(run: Path, folder: Path, checkpoint: Checkpoint = "best") -> dict[str
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CodeZeroError(f"{folder}: {error.strerror}") from None
-    with replacing(folder / "policy.onnx") as temporary:
-        write_onnx(
-            PolicyStep(networks.world, networks.behaviour), settings.observation_size, temporary
-        )
+    with (
+        replacing(folder / "policy.onnx") as temporary,
+        tempfile.TemporaryDirectory(prefix="codezero-") as scratch,
+    ):
+        original = Path(scratch, "policy.onnx")
+        step = PolicyStep(networks.world, networks.behaviour)
+        write_onnx(step, settings.observation_size, original)
+        description["policy"] = _store(original, temporary, run, precision)
     with replacing(folder / "agent.json") as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n")
     return description
+
+
+def _store(
+    original: Path, target: Path, run: Path, precision: Precision | Literal["smallest"]
+) -> dict[str, Any]:
+    """Write a policy in some precision; what the agent's description says of it."""
+    if precision != "smallest":
+        convert(original, target, precision)
+        return {"precision": precision}
+    episodes = newest_episodes(run, MEASURED_EPISODES)
+    chosen, measured = smallest(original, target, episodes)
+    return {"precision": chosen, "measured": measured}
 
 
 def write_onnx(step: PolicyStep, observation_size: int, path: Path) -> None:
@@ -100,15 +129,17 @@ def write_onnx(step: PolicyStep, observation_size: int, path: Path) -> None:
         torch.ones(batch),
     )
     size = torch.export.Dim("batch", min=1, max=65_536)
-    program = torch.onnx.export(
-        step.eval(),
-        arguments,
-        input_names=names,
-        output_names=["policy", "next_h", "next_z"],
-        dynamic_shapes=tuple({0: size} for _ in names),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own code
+        program = torch.onnx.export(
+            step.eval(),
+            arguments,
+            input_names=names,
+            output_names=["policy", "next_h", "next_z"],
+            dynamic_shapes=tuple({0: size} for _ in names),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     program.save(str(path))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from codezero.cli.extras import require
-from codezero.dreamer.config import PRESETS
 from codezero.errors import CodeZeroError
-from codezero.training.config import TrainConfig
+from codezero.parallel import available_cores
+from codezero.training.config import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
     from codezero.training.run import Cluster
@@ -44,7 +44,8 @@ class Options(TrainConfig):
     """cpu, cuda, or cuda:N; auto is cuda where there is one, all is every GPU. Of several, each has
     a process that learns from a share of every batch."""
     threads: int = 0
-    """CPU threads of the networks; 0 leaves it to torch."""
+    """CPU threads of the networks. 0 is half the cores where they compute on a CPU, since
+    environments take the rest, and else what torch takes."""
     ray: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     """Play the episodes on this Ray cluster: HOST:PORT, ray://HOST:PORT, auto for the one that this
     machine is of, or local to start one here. Its machines need this version of codezero."""
@@ -73,7 +74,8 @@ def _parse(arguments: list[str]) -> Options:
             preset = argument.partition("=")[2]
     if preset not in PRESETS:
         raise CodeZeroError(f"train: no preset '{preset}'; choose from: {', '.join(PRESETS)}")
-    default = Options(dreamer=PRESETS[preset])
+    settings = PRESETS[preset]
+    default = Options(**{f.name: getattr(settings, f.name) for f in fields(TrainConfig)})
     return tyro.cli(Options, prog="codezero train", args=arguments, default=default)
 
 
@@ -87,9 +89,9 @@ def _train(options: Options) -> int:
     if options.threads < 0:
         raise CodeZeroError("train: --threads is not negative")
     cluster = _cluster(options)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     devices = _devices(options.device)
+    if options.threads or devices[0] == "cpu":
+        torch.set_num_threads(options.threads or max(available_cores() // 2, 1))
     if options.corpus is not None and options.logdir is not None:
         folder = options.logdir
         new_run(folder, options.run_config(), options.corpus)

@@ -85,7 +85,7 @@ class ReplayFiles:
             with replacing(self._folder / f"{begin}-{replay.end}.npz") as temporary:
                 np.savez(temporary, **rows._asdict())
             self._saved = replay.end
-        return [file.name for file in self._files() if _range(file)[1] > replay.begin]
+        return [file.name for file in self.files() if _range(file)[1] > replay.begin]
 
     def load(self, replay: Replay, names: list[str]) -> None:
         """Read files into an empty replay.
@@ -98,21 +98,40 @@ class ReplayFiles:
             begin, end = _range(path)
             if not len(replay):
                 replay.begin = replay.end = begin
-            try:
-                with np.load(path) as file:
-                    replay.extend(Rows(**file))
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                raise CodeZeroError(f"{path}: cannot be read: {error}") from None
+            replay.extend(_read_rows(path))
             self._saved = end
 
     def prune(self, names: list[str]) -> None:
         """Delete all files but some."""
-        for file in self._files():
+        for file in self.files():
             if file.name not in names:
                 file.unlink(missing_ok=True)
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """From the oldest rows to the newest."""
         return sorted(self._folder.glob("*-*.npz"), key=_range)
+
+
+def newest_rows(folder: Path, count: int) -> Rows | None:
+    """At least so many of the last rows of a replay's files, or all; None if there are no files.
+
+    Raises:
+        CodeZeroError: one is broken.
+    """
+    parts: list[Rows] = []
+    for file in reversed(ReplayFiles(folder).files()):
+        parts.insert(0, _read_rows(file))
+        if sum(len(part.action) for part in parts) >= count:
+            break
+    return Rows(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
+
+
+def _read_rows(path: Path) -> Rows:
+    try:
+        with np.load(path) as file:
+            return Rows(**file)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise CodeZeroError(f"{path}: cannot be read: {error}") from None
 
 
 def _range(path: Path) -> tuple[int, int]:

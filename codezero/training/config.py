@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, load_space
-from codezero.dreamer.config import PRESETS, DreamerConfig
+from codezero.dreamer import config as dreamer
+from codezero.dreamer.config import DreamerConfig
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 
@@ -70,7 +71,7 @@ class TrainConfig:
     """
 
     task: TaskSettings = field(default_factory=TaskSettings)
-    dreamer: DreamerConfig = field(default_factory=lambda: PRESETS["small"])
+    dreamer: DreamerConfig = field(default_factory=lambda: dreamer.PRESETS["small"])
     rollouts: RolloutSettings = field(default_factory=RolloutSettings)
     steps: int = 1_000_000
     """Environment steps in all."""
@@ -87,3 +88,14 @@ class TrainConfig:
                 raise CodeZeroError(f"{name} is {getattr(self, name)}; it is at least 1")
         if self.validation_programs < 0:
             raise CodeZeroError("validation_programs is not negative")
+
+
+PRESETS = {
+    "paper": TrainConfig(dreamer=dreamer.PRESETS["paper"]),
+    "small": TrainConfig(
+        dreamer=dreamer.PRESETS["small"],
+        # Steps are cheap beside updates, and few updates are to learn from much.
+        rollouts=RolloutSettings(random_steps=3_000, first_updates=300, steps_per_update=8.0),
+    ),
+    "debug": TrainConfig(dreamer=dreamer.PRESETS["debug"]),
+}
