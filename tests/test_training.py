@@ -327,6 +327,54 @@ def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None
     assert done.returncode == 2 and "best.pt: no such file" in done.stderr
 
 
+def test_the_curve_of_a_run_is_drawn(trained: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "curve.png"
+    done = codezero("curve", trained, "-o", figure)
+    assert done.returncode == 0, done.stderr
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    best = checkpoints.load(trained / "best.pt")["score"]["geomean"]
+    assert f"best {best:.3f}" in done.stdout and "random passes" in done.stdout
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
+    for folder, message in ((tmp_path, "validated yet"), (tmp_path / "x", "no training run")):
+        done = codezero("curve", folder, "-o", figure)
+        assert done.returncode == 2 and message in done.stderr
+
+
+def test_an_agent_has_the_precision_that_is_asked_for(trained: Path, tmp_path: Path) -> None:
+    from codezero.agents.agent import Agent
+
+    sizes = {}
+    for precision in ("float32", "float16", "int8"):
+        folder = tmp_path / precision
+        done = codezero("export", trained, folder, "--precision", precision)
+        assert done.returncode == 0, done.stderr
+        assert Agent(folder).description["policy"] == {"precision": precision}
+        sizes[precision] = (folder / "policy.onnx").stat().st_size
+    assert sizes["float16"] <= sizes["float32"]
+
+
+def test_the_smallest_policy_that_decides_the_same_is_taken(tmp_path: Path) -> None:
+    from codezero.agents.export import PolicyStep, write_onnx
+    from codezero.agents.precision import Episodes, convert, decisions, smallest
+
+    torch.manual_seed(0)
+    layout = {"autophase": slice(0, 56)}
+    config = PRESETS["small"]
+    world, behaviour = WorldModel(layout, 9, config), Behaviour(9, config)
+    original, target = tmp_path / "original.onnx", tmp_path / "smallest.onnx"
+    write_onnx(PolicyStep(world, behaviour), 56, original)
+    rng = np.random.default_rng(0)
+    episodes = Episodes(rng.random((20, 30, 56), np.float32), rng.integers(0, 9, (20, 30)))
+    precision, measured = smallest(original, target, episodes)
+    # Weights that nothing has trained decide by a hair: eight bits are too few.
+    assert precision == "float16" and list(measured) == ["int8", "float16"]
+    assert measured["int8"]["same"] < 0.999 * 600 <= measured["float16"]["same"]
+    assert target.stat().st_size < 0.6 * original.stat().st_size
+    assert (decisions(target, episodes) == decisions(original, episodes)).mean() >= 0.999
+    convert(original, target, "int8")
+    assert target.stat().st_size < 0.4 * original.stat().st_size
+
+
 # The world model's report
 
 

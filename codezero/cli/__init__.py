@@ -18,6 +18,7 @@ COMMANDS = {
     "corpus": "Build collections of programs to train on, and look into them",
     "suite": "Make held-out suites of Debian source packages",
     "train": "Train an agent on a corpus",
+    "curve": "Draw what training runs reached on validation",
     "world": "Show what a trained world model foresees of what passes do",
     "export": "Write a trained policy as an agent that needs no PyTorch",
     "fuzz": "Run random pass sequences and reduce what goes wrong",

@@ -129,6 +129,10 @@ class Trainer:
             self._interval.updates += 1
             self._owed -= 1
 
+    def _elapsed(self) -> float:
+        """Wall time of the run, in seconds, pauses left out."""
+        return round(self._seconds + time.monotonic() - self._began, 1)
+
     def _settle(self) -> None:
         """Play the episodes under way to their ends, so that a checkpoint leaves nothing out."""
         while not self._rollouts.is_idle and not self._stopping:
@@ -136,10 +140,9 @@ class Trainer:
             self._learn()
 
     def _write_log(self) -> None:
-        seconds = self._seconds + time.monotonic() - self._began
         values = {
             "updates": self.updates,
-            "seconds": round(seconds, 1),
+            "seconds": self._elapsed(),
             "replay": len(self._replay),
             **self._interval.values(),
             **self._learner.metrics(),
@@ -151,7 +154,8 @@ class Trainer:
         if self._validation is None:
             return
         score = self._validation.of_greedy(self._learner)
-        self._write({f"validation/{name}": value for name, value in asdict(score).items()})
+        values = {f"validation/{name}": value for name, value in asdict(score).items()}
+        self._write({"seconds": self._elapsed(), **values})
         if self._best is None or score.geomean > self._best:
             self._best = score.geomean
             checkpoints.save(
@@ -186,7 +190,7 @@ class Trainer:
                 "steps": self.steps,
                 "owed": self._owed,
                 "best": self._best,
-                "seconds": self._seconds + time.monotonic() - self._began,
+                "seconds": self._elapsed(),
                 "replay": files,
                 "rng": self._rng.bit_generator.state,
                 "rollouts": self._rollouts.state_dict(),
@@ -241,7 +245,8 @@ class _Interval:
             "episodes/not_kept": self.not_kept,
         }
         if self._returns:
-            values["episodes/return"] = float(np.mean(self._returns))
+            # Where -Oz gains nothing, a return may be of any size.
+            values["episodes/return"] = float(np.median(self._returns))
             values["episodes/ratio"] = float(np.exp(np.mean(np.log(self._ratios))))
         if self._workers_lost:
             values["episodes/workers_lost"] = self._workers_lost
