@@ -22,18 +22,29 @@ from codezero.errors import CodeZeroError
 FORMAT = 1
 """Of ``agent.json``."""
 
+OUTPUTS = ("policy", "next_h", "next_z")
+SPACE_FILE = "space.toml"
+"""A pass space that is not built in, in the agent's folder."""
+TASK_KEYS = {"space", "passes", "objective", "protocol", "max_steps", "observe_sizes"}
+
 Float = npt.NDArray[np.float32]
 
 
 class PolicyRuntime:
     """A policy in an ONNX file, run by ONNX Runtime on one core.
 
+    Args:
+        by_row: decide for one program at a time. A product in eight bits has one scale for all
+            that is multiplied at once, and programs decided on together would depend on each other.
+
     Raises:
-        CodeZeroError: it cannot be loaded.
+        CodeZeroError: it cannot be loaded, or is no policy.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, by_row: bool) -> None:
         import onnxruntime
+
+        self._by_row = by_row
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -45,6 +56,8 @@ class PolicyRuntime:
         except Exception as error:  # ONNX Runtime's own, of no common class
             raise CodeZeroError(f"{path} cannot be loaded: {error}") from None
         shapes = {i.name: i.shape for i in self._session.get_inputs()}
+        if shapes.keys() != {"observation", "h", "z", "action", "goes_on"}:
+            raise CodeZeroError(f"{path} is no policy: its inputs are {', '.join(shapes)}")
         self._sizes = shapes["h"][1], shapes["z"][1]
 
     def begin(self, batch: int = 1) -> Memory:
@@ -66,16 +79,21 @@ class PolicyRuntime:
         Args:
             observations: shape (B, D).
         """
-        policy, memory.h, memory.z = self._session.run(
-            ("policy", "next_h", "next_z"),
-            {
-                "observation": observations,
-                "h": memory.h,
-                "z": memory.z,
-                "action": memory.action,
-                "goes_on": memory.goes_on,
-            },
-        )
+        inputs: dict[str, npt.NDArray[Any]] = {
+            "observation": observations,
+            "h": memory.h,
+            "z": memory.z,
+            "action": memory.action,
+            "goes_on": memory.goes_on,
+        }
+        if self._by_row:
+            parts = [
+                self._session.run(OUTPUTS, {name: x[row : row + 1] for name, x in inputs.items()})
+                for row in range(len(observations))
+            ]
+            policy, memory.h, memory.z = map(np.concatenate, zip(*parts, strict=True))
+        else:
+            policy, memory.h, memory.z = self._session.run(OUTPUTS, inputs)
         memory.goes_on = np.ones_like(memory.goes_on)
         result: Float = policy
         return result
@@ -95,7 +113,10 @@ class Agent(PolicyRuntime):
         self.folder = folder
         self.description = read_description(folder)
         task = self.description["task"]
-        space = load_space(task["space"])
+        inside = task["space"] == SPACE_FILE
+        self.space_source = str(folder / SPACE_FILE) if inside else task["space"]
+        """The built-in space's name, or the file."""
+        space = load_space(self.space_source)
         if [p.name for p in space.passes] != task["passes"]:
             raise CodeZeroError(
                 f"{folder} was trained for other passes than the space '{task['space']}' has now"
@@ -107,7 +128,8 @@ class Agent(PolicyRuntime):
             max_steps=task["max_steps"],
             observe_sizes=task["observe_sizes"],
         )
-        super().__init__(folder / "policy.onnx")
+        by_row = self.description["policy"]["precision"] == "int8"
+        super().__init__(folder / "policy.onnx", by_row=by_row)
 
 
 class Memory:
@@ -135,6 +157,10 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise CodeZeroError(f"{folder} is no agent: {path}: {error.strerror}") from None
     except ValueError as error:
         raise CodeZeroError(f"{path}: not JSON: {error}") from None
-    if description.get("format") != FORMAT:
+    parts = {"task": TASK_KEYS, "policy": {"precision"}}
+    if description.get("format") != FORMAT or any(
+        not isinstance(description.get(part), dict) or not description[part].keys() >= keys
+        for part, keys in parts.items()
+    ):
         raise CodeZeroError(f"{folder}: not an agent of this version of codezero")
     return description

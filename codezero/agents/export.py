@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from codezero.agents.agent import FORMAT
+from codezero.agents.agent import FORMAT, SPACE_FILE
 from codezero.agents.precision import Precision, convert, newest_episodes, smallest
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import to_dict
@@ -91,6 +92,11 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CodeZeroError(f"{folder}: {error.strerror}") from None
+    space = Path(networks.config.task.space)
+    if space.name == SPACE_FILE:
+        with replacing(folder / SPACE_FILE) as temporary:
+            shutil.copyfile(space, temporary)
+        description["task"]["space"] = SPACE_FILE
     with (
         replacing(folder / "policy.onnx") as temporary,
         tempfile.TemporaryDirectory(prefix="codezero-") as scratch,

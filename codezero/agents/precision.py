@@ -61,20 +61,20 @@ def smallest(original: Path, target: Path, episodes: Episodes) -> tuple[Precisio
     Returns:
         Its precision, and what was measured of each.
     """
-    decided = decisions(original, episodes)
+    decided = decisions(original, "float32", episodes)
     measured: dict[Precision, Agreement] = {}
     for precision in ("int8", "float16", "float32"):
         convert(original, target, precision)
-        same = int((decisions(target, episodes) == decided).sum())
+        same = int((decisions(target, precision, episodes) == decided).sum())
         measured[precision] = Agreement(decided.size, same, target.stat().st_size)
         if measured[precision].share >= SAME:
             break
     return precision, {name: asdict(value) for name, value in measured.items()}
 
 
-def decisions(policy: Path, episodes: Episodes) -> npt.NDArray[np.int64]:
+def decisions(policy: Path, precision: Precision, episodes: Episodes) -> npt.NDArray[np.int64]:
     """The likeliest action at each observation, shape (T, B), given the actions that were taken."""
-    runtime = PolicyRuntime(policy)
+    runtime = PolicyRuntime(policy, by_row=precision == "int8")
     memory = runtime.begin(episodes.actions.shape[1])
     result = np.empty_like(episodes.actions)
     for t, observation in enumerate(episodes.observations):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from codezero.cli.extras import require
+from codezero.dreamer.config import to_dict
 from codezero.errors import CodeZeroError
 from codezero.parallel import available_cores
 from codezero.training.config import PRESETS, TrainConfig
@@ -37,7 +38,7 @@ class Options(TrainConfig):
     logdir: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """The run's folder, for checkpoints, log.jsonl and TensorBoard."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """A run to go on with, under its own settings."""
+    """A run to go on with, under its own settings, but for --steps if that is given."""
     preset: str = "small"
     """Sizes and settings of the agent to begin from: paper, small or debug."""
     device: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DEVICE...")] = ("auto",)
@@ -82,10 +83,18 @@ def _parse(arguments: list[str]) -> Options:
 def _train(options: Options) -> int:
     import torch
 
-    from codezero.training.run import new_run, open_trainer, withdraw_run
+    from codezero.training.run import extend_run, new_run, open_trainer, withdraw_run
 
-    if (options.resume is None) == (options.corpus is None or options.logdir is None):
+    given = options.corpus is not None, options.logdir is not None
+    if given != ((True, True) if options.resume is None else (False, False)):
         raise CodeZeroError("train: give --corpus and --logdir, or --resume")
+    if options.resume is not None:
+        ours, defaults = to_dict(options.run_config()), to_dict(PRESETS[Options.preset])
+        if changed := [key for key in ours if ours[key] != defaults[key] and key != "steps"]:
+            raise CodeZeroError(
+                f"train: --resume goes on under the run's own settings: not with another "
+                f"'{changed[0]}'"
+            )
     if options.threads < 0:
         raise CodeZeroError("train: --threads is not negative")
     cluster = _cluster(options)
@@ -98,6 +107,8 @@ def _train(options: Options) -> int:
     else:
         assert options.resume is not None
         folder = options.resume
+        if options.steps != Options.steps:
+            extend_run(folder, options.steps)
     view = View(folder)
     is_new, begun = options.resume is None, False
     try:
@@ -110,7 +121,7 @@ def _train(options: Options) -> int:
                 trainer.run()
             print(f"{folder}: {trainer.steps:,} steps, {trainer.updates:,} updates")
             return 130 if stopped else 0
-    except CodeZeroError:
+    except BaseException:
         if is_new and not begun:
             withdraw_run(folder)
         raise

@@ -50,6 +50,8 @@ class ModelSizes:
 
     def __post_init__(self) -> None:
         _require(self, recurrent=1, latents=1, classes=2, hidden=1, layers=1, units=1, bins=3)
+        if not self.bin_limit > 0:
+            raise CodeZeroError(f"bin_limit is {self.bin_limit}; it is more than 0")
         if self.bins % 2 == 0:
             raise CodeZeroError(f"bins is {self.bins}; an odd number has a bin for zero")
 
@@ -117,7 +119,9 @@ class OptimizerSettings:
     """Gradients are scaled down to this norm."""
 
     def __post_init__(self) -> None:
-        _require(self, world_rate=0, behaviour_rate=0, epsilon=0, weight_decay=0, clip=0)
+        _require(self, world_rate=0, behaviour_rate=0, epsilon=0, weight_decay=0)
+        if not self.clip > 0:
+            raise CodeZeroError(f"clip is {self.clip}; it is more than 0")
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ PRESETS = {
             recurrent=192, latents=16, classes=16, hidden=192, layers=2, units=128, bin_limit=3.0
         ),
         losses=WorldLosses(reward=10.0),
-        behaviour=BehaviourSettings(start_every=4, entropy=1e-3, entropy_limit=10.0),
+        behaviour=BehaviourSettings(start_every=4, entropy=3e-3, entropy_limit=10.0),
         optimizer=OptimizerSettings(world_rate=1e-3, behaviour_rate=3e-4),
         replay=ReplaySettings(batch=16, length=32),
     ),
@@ -204,6 +208,8 @@ def from_dict(defaults: Any, values: dict[str, Any], where: str = "") -> Any:
             raise CodeZeroError(f"no setting '{where}{key}'; there are: {', '.join(sorted(known))}")
         default = getattr(defaults, key)
         if is_dataclass(default):
+            if not isinstance(value, dict):
+                raise CodeZeroError(f"{where}{key} is {value!r}; it has settings of its own")
             changes[key] = from_dict(default, value, f"{where}{key}.")
         elif isinstance(default, Enum):
             choices = [member.value for member in type(default)]

@@ -75,7 +75,7 @@ def _cross_entropy(logits: Tensor, x: Tensor, centres: Tensor) -> Tensor:
     position = _position(x, centres)
     lower = position.floor().clamp(max=len(centres) - 2)
     share = position - lower
-    index = lower.long().unsqueeze(-1)
+    index = lower.nan_to_num().long().unsqueeze(-1)  # the share is NaN then, and so is the loss
     at_lower = log_probabilities.gather(-1, index).squeeze(-1)
     at_upper = log_probabilities.gather(-1, index + 1).squeeze(-1)
     return -torch.lerp(at_lower, at_upper, share)

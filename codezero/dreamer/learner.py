@@ -46,6 +46,8 @@ class Learner:
         group: dist.ProcessGroup | None = None,
     ) -> None:
         self.device = torch.device(device)
+        if self.device.type == "cuda" and self.device.index is not None:
+            torch.cuda.set_device(self.device)  # streams and graphs are the current device's
         self._group = group
         if seed is not None:
             torch.manual_seed(seed)
@@ -197,8 +199,18 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.world.load_state_dict(state["world"])
         self.behaviour.load_state_dict(state["behaviour"])
-        self._world_optimizer.load_state_dict(state["world_optimizer"])
-        self._behaviour_optimizer.load_state_dict(state["behaviour_optimizer"])
+        for optimizer, name in (
+            (self._world_optimizer, "world_optimizer"),
+            (self._behaviour_optimizer, "behaviour_optimizer"),
+        ):
+            # Rates are of the settings, and whether it can be captured is of the device.
+            settings = [
+                {key: value for key, value in group.items() if key != "params"}
+                for group in optimizer.param_groups
+            ]
+            optimizer.load_state_dict(state[name])
+            for group, own in zip(optimizer.param_groups, settings, strict=True):
+                group.update(own)
         self.updates = state["updates"]
         torch.set_rng_state(state["random"]["cpu"].cpu())
         if self.device.type == "cuda" and "cuda" in state["random"]:

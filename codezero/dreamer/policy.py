@@ -25,8 +25,6 @@ class Actor:
 
     Args:
         num_envs: whose states are kept.
-        generator: what latents and actions are drawn with, on the model's device; torch's own by
-            default.
     """
 
     def __init__(
@@ -34,11 +32,9 @@ class Actor:
         world: WorldModel,
         behaviour: Behaviour,
         num_envs: int,
-        generator: torch.Generator | None = None,
     ) -> None:
         self._world = world
         self._behaviour = behaviour
-        self._generator = generator
         self._device = world.rssm.z_in.weight.device
         self._states = world.rssm.initial(num_envs)
         self._actions = torch.zeros(num_envs, dtype=torch.int64, device=self._device)
@@ -59,7 +55,7 @@ class Actor:
             indices: which, shape (k,), each once.
             observations: shape (k, D).
             is_first: whether an episode begins with the observation, shape (k,).
-            greedy: take the likeliest action, rather than drawing one; latents are drawn anyway.
+            greedy: take the likeliest latents and the likeliest action, rather than drawing them.
             random_share: share of actions that are drawn uniformly.
 
         Returns:
@@ -68,12 +64,14 @@ class Actor:
         where = torch.as_tensor(np.asarray(indices), device=self._device)
         world, rssm = self._world, self._world.rssm
         embedded = world.encode(torch.from_numpy(observations).to(self._device))
+        shape = (len(where), *rssm.latent_shape)
         state = rssm.observe_one(
             State(self._states.h[where], self._states.z[where]),
             embedded,
             self._actions[where],
             torch.from_numpy(is_first).to(self._device),
-            self._uniform(len(where), *rssm.latent_shape),
+            # All alike they take the likeliest.
+            torch.full(shape, 0.5, device=self._device) if greedy else self._uniform(*shape),
         )
         self._states.h[where], self._states.z[where] = state.h, state.z
         policy = self._behaviour.policy(state.features)
@@ -90,4 +88,4 @@ class Actor:
         return result
 
     def _uniform(self, *shape: int) -> torch.Tensor:
-        return torch.rand(*shape, device=self._device, generator=self._generator)
+        return torch.rand(*shape, device=self._device)

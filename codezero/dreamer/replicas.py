@@ -80,8 +80,15 @@ class ReplicatedLearner(Learner):
             self._processes.append(process)
             self._connections.append(ours)
         self._closing = threading.Event()
+        try:
+            for rank, connection in enumerate(self._connections, 1):
+                self._hear(rank, connection)  # it has come so far that it can join
+            group = _join(store, 0, devices)
+            super().__init__(layout, actions, config, devices[0], seed, group=group)
+        except BaseException:
+            self.close()
+            raise
         threading.Thread(target=self._watch, daemon=True).start()
-        super().__init__(layout, actions, config, devices[0], seed, group=_join(store, 0, devices))
 
     def update(self, rows: Rows) -> None:
         shares = share(rows, 1 + len(self._connections))
@@ -104,10 +111,7 @@ class ReplicatedLearner(Learner):
         self._tell("state", [None] * len(self._connections))
         ours, others = self.norms(), []
         for rank, connection in enumerate(self._connections, 1):
-            try:
-                random, theirs = _receive(connection)
-            except EOFError:
-                raise _ended(rank) from None
+            random, theirs = self._hear(rank, connection)
             if not np.allclose(theirs, ours, rtol=DRIFT):
                 raise CodeZeroError(f"the learning process {rank} has come to other weights")
             others.append(random)
@@ -129,7 +133,9 @@ class ReplicatedLearner(Learner):
         for process in self._processes:
             process.join(GRACE_SECONDS)
             process.kill()
-        dist.destroy_process_group()
+        self._graph = None  # it holds communication, which is waited for
+        if dist.is_initialized():
+            dist.destroy_process_group()
         self._folder.cleanup()
 
     def __enter__(self) -> ReplicatedLearner:
@@ -144,6 +150,12 @@ class ReplicatedLearner(Learner):
                 _send(self._connections[index], (what, argument))
             except OSError:
                 raise _ended(index + 1) from None
+
+    def _hear(self, rank: int, connection: Connection[Any, Any]) -> Any:
+        try:
+            return _receive(connection)
+        except (EOFError, OSError):
+            raise _ended(rank) from None
 
     def _watch(self) -> None:
         """End this process if another one has ended: GPUs would wait for it for ever."""
@@ -212,6 +224,7 @@ def _replica(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    _send(connection, "here")
     learner = Learner(
         layout, actions, config, devices[rank], seed, group=_join(store, rank, devices)
     )

@@ -146,12 +146,7 @@ class Foreseer:
         if self._actions is not None:
             remaining = iter(self._actions)
             return lambda observation: next(remaining, None)
-        actor = Actor(
-            self._networks.world,
-            self._networks.behaviour,
-            1,
-            torch.Generator().manual_seed(self._seed),
-        )
+        actor = Actor(self._networks.world, self._networks.behaviour, 1)
         is_first = np.ones(1, np.bool_)
 
         def act(observation: npt.NDArray[np.float32]) -> int:

@@ -47,7 +47,7 @@ class AgentPolicy:
             if theirs != ours:
                 raise CodeZeroError(
                     f"{self.name} was trained for other {what}: it takes --space "
-                    f"{trained.space.name} and --max-steps {trained.max_steps}"
+                    f"{self._agent.space_source} and --max-steps {trained.max_steps}"
                 )
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:

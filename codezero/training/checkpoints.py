@@ -28,6 +28,7 @@ from codezero.dreamer.replay import Replay, Rows
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
 
+NO_RANGE = (-1, -1)
 FORMAT = 1
 """Of ``last.pt`` and ``best.pt``."""
 
@@ -93,6 +94,7 @@ class ReplayFiles:
         Raises:
             CodeZeroError: one is missing or broken.
         """
+        self.prune(names)  # of others, which are of a checkpoint that was not written to its end
         for name in names:
             path = self._folder / name
             begin, end = _range(path)
@@ -109,7 +111,8 @@ class ReplayFiles:
 
     def files(self) -> list[Path]:
         """From the oldest rows to the newest."""
-        return sorted(self._folder.glob("*-*.npz"), key=_range)
+        files = [file for file in self._folder.glob("*-*.npz") if _range(file) != NO_RANGE]
+        return sorted(files, key=_range)
 
 
 def newest_rows(folder: Path, count: int) -> Rows | None:
@@ -136,7 +139,7 @@ def _read_rows(path: Path) -> Rows:
 
 def _range(path: Path) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)-(\d+)\.npz", path.name)
-    return (int(found[1]), int(found[2])) if found else (-1, -1)
+    return (int(found[1]), int(found[2])) if found else NO_RANGE
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

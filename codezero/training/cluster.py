@@ -29,6 +29,7 @@ from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor, acting
 from codezero.dreamer.world_model import WorldModel
 from codezero.env.episode import EpisodeSettings
+from codezero.env.vector import PhaseOrderingVectorEnv
 from codezero.errors import CodeZeroError
 from codezero.training.config import TrainConfig
 from codezero.training.environments import ENVS_PER_CORE, make_envs
@@ -36,6 +37,8 @@ from codezero.training.rollouts import Experience, RolloutWorker
 
 CONNECT_SECONDS = 10.0
 """Within which a cluster's machine must answer."""
+ANSWER_SECONDS = 1.0
+"""After which a caller that waits for experience is answered that there is none yet."""
 START_SECONDS = 120.0
 """Within which every worker must have started."""
 ROUNDS_A_CALL = 4
@@ -66,6 +69,7 @@ class RemoteWorker:
         # One that is started again after a crash draws other programs than before.
         self._seed = [*seed, os.getpid()]
         self._version = -1
+        self._envs: PhaseOrderingVectorEnv | None = None
 
     def prepare(self, corpus: npt.NDArray[np.uint8]) -> tuple[str, str]:
         """Make networks and environments.
@@ -77,6 +81,8 @@ class RemoteWorker:
             Versions of codezero and of the LLVM in it.
         """
         settings, config, envs = self._settings, self._config, self._num_envs
+        if self._envs is not None:
+            self._envs.close()  # it was only out of reach for a while
         rng = np.random.default_rng(self._seed)
         torch.set_num_threads(1)
         torch.manual_seed(int(rng.integers(2**63)))
@@ -136,7 +142,7 @@ class RayRollouts:
 
     @property
     def is_idle(self) -> bool:
-        return not self._playing
+        return not self._playing - self._starting
 
     def begin(self) -> None:
         self._playing = set(range(len(self._workers)))
@@ -148,7 +154,10 @@ class RayRollouts:
             self._call(index, random_share, going_on)
         if not self._calls:
             return Experience()
-        (call,), _ = ray.wait(list(self._calls), num_returns=1)
+        answered, _ = ray.wait(list(self._calls), num_returns=1, timeout=ANSWER_SECONDS)
+        if not answered:
+            return Experience()  # the caller may have been told to stop
+        call = answered[0]
         index = self._calls.pop(call)
         try:
             answer = ray.get(call)
@@ -158,6 +167,8 @@ class RayRollouts:
                 raise CodeZeroError(message) from None
             # Ray starts it again, on another machine if need be; this call waits for that.
             self._starting.add(index)
+            if not going_on:
+                self._playing.discard(index)  # its episodes are gone
             waiting = self._workers[index].prepare.options(max_task_retries=-1).remote(self._corpus)
             self._calls[waiting] = index
             return Experience(workers_lost=1)
@@ -165,8 +176,6 @@ class RayRollouts:
             raise CodeZeroError(f"a rollout worker failed: {_line(error)}") from None
         if index in self._starting:
             self._starting.discard(index)
-            if not going_on:
-                self._playing.discard(index)
             return Experience()
         experience: Experience
         experience, is_idle = answer
@@ -200,7 +209,6 @@ def ray_rollouts(
     learner: Learner,
     *,
     workers: int = 0,
-    seed: Sequence[int] = (0,),
 ) -> Iterator[RayRollouts]:
     """Workers on a cluster, for as long as the context lasts.
 
@@ -208,7 +216,6 @@ def ray_rollouts(
         address: of the cluster, as `ray.init` takes it; ``"local"`` starts one on this machine.
         corpus: sent to the cluster, which need not see the same files.
         workers: how many; 0 is as many as the cluster has cores for.
-        seed: of the programs that are drawn.
 
     Raises:
         CodeZeroError: there is no such cluster, it has too few cores, does not start the workers,
@@ -229,7 +236,7 @@ def ray_rollouts(
         stored = ray.put(np.fromfile(corpus, np.uint8))
         remote = ray.remote(num_cpus=cores, max_restarts=-1)(RemoteWorker)
         handles = [
-            remote.remote(settings, config, envs, [*seed, index])
+            remote.remote(settings, config, envs, [config.seed, index])
             for index in range(workers or fitting)
         ]
         _prepare(handles, stored)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from codezero.agents.agent import SPACE_FILE
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, load_space
@@ -28,8 +30,14 @@ class TaskSettings:
     limit_is_end: bool = False
     """Whether the limit on steps counts as an end for good: values then look no further."""
 
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise CodeZeroError(f"max_steps is {self.max_steps}; it is at least 1")
+        if not self.step_seconds > 0:
+            raise CodeZeroError(f"step_seconds is {self.step_seconds}; it is more than 0")
+
     def episode_settings(self) -> EpisodeSettings:
-        """Raises `CodeZeroError` or `ValueError` for what cannot be."""
+        """Raises `CodeZeroError` for a space that there is not."""
         return EpisodeSettings(
             space=load_space(self.space),
             objective=self.objective,
@@ -86,16 +94,29 @@ class TrainConfig:
         for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise CodeZeroError(f"{name} is {getattr(self, name)}; it is at least 1")
-        if self.validation_programs < 0:
-            raise CodeZeroError("validation_programs is not negative")
+        if self.validation_programs < 0 or self.seed < 0:
+            raise CodeZeroError("validation_programs and seed are not negative")
+        capacity, rows = self.dreamer.replay.capacity, self.task.max_steps + 1
+        if capacity < rows:
+            raise CodeZeroError(f"a replay of {capacity} rows is too small for episodes of {rows}")
+
+
+def in_folder(config: TrainConfig, folder: Path) -> TrainConfig:
+    """A run's settings as its folder has them, with the place of its pass space."""
+    if config.task.space != SPACE_FILE:
+        return config
+    return replace(config, task=replace(config.task, space=str(folder / SPACE_FILE)))
 
 
 PRESETS = {
     "paper": TrainConfig(dreamer=dreamer.PRESETS["paper"]),
     "small": TrainConfig(
         dreamer=dreamer.PRESETS["small"],
-        # Steps are cheap beside updates, and few updates are to learn from much.
-        rollouts=RolloutSettings(random_steps=3_000, first_updates=300, steps_per_update=8.0),
+        # Steps are cheap beside updates. The more of them are random, the sooner does the model
+        # know the passes that the policy does not take yet.
+        rollouts=RolloutSettings(
+            random_steps=15_000, random_share=0.2, first_updates=1_000, steps_per_update=8.0
+        ),
     ),
     "debug": TrainConfig(dreamer=dreamer.PRESETS["debug"]),
 }

@@ -6,24 +6,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from codezero.files import replacing
+
 
 class RunLog:
     """Appends to a run's ``log.jsonl`` and to TensorBoard's files in its folder.
 
     Args:
         step: lines of later steps are dropped: they are of a run that was ended and is repeated
-            from here.
+            from here. None begins anew.
     """
 
-    def __init__(self, folder: Path, step: int = 0) -> None:
+    def __init__(self, folder: Path, step: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         path = folder / "log.jsonl"
         if path.exists():
-            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-            path.write_text("".join(f"{line}\n" for line in lines))
+            kept = -1 if step is None else step
+            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= kept]
+            with replacing(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines))
         self._file = path.open("a", buffering=1)
-        self._board = SummaryWriter(str(folder), purge_step=step + 1)
+        self._board = SummaryWriter(str(folder), purge_step=(step or 0) + 1)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Numbers by name, such as ``world/reward``, at a number of environment steps."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codezero.dreamer.behaviour import Behaviour
-from codezero.dreamer.config import from_dict
 from codezero.dreamer.world_model import WorldModel
 from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
+from codezero.training.run import read_run
 
 Checkpoint = Literal["best", "last"]
 """The networks that were best on validation, or the last ones."""
@@ -36,18 +37,21 @@ def load_networks(run: Path, checkpoint: Checkpoint) -> Networks:
     """Read the networks of a run, onto the CPU.
 
     Raises:
-        CodeZeroError: the run has no such checkpoint, or one that cannot be used.
+        CodeZeroError: the folder is no run, or has no such checkpoint, or one that cannot be used.
     """
     path = run / f"{checkpoint}.pt"
     state = checkpoints.load(path)
-    weights = state if checkpoint == "best" else state["learner"]
-    values = {key: value for key, value in state["config"].items() if key != "corpus"}
-    config: TrainConfig = from_dict(TrainConfig(), values)
+    config, _ = read_run(run)
     settings = config.task.episode_settings()
     world = WorldModel(settings.layout, len(settings.space), config.dreamer)
     behaviour = Behaviour(len(settings.space), config.dreamer)
-    checkpoints.load_into(world, weights["world"], path)
-    checkpoints.load_into(behaviour, weights["behaviour"], path)
+    try:
+        weights = state if checkpoint == "best" else state["learner"]
+        checkpoints.load_into(world, weights["world"], path)
+        checkpoints.load_into(behaviour, weights["behaviour"], path)
+        steps = state["steps"]
+    except KeyError as error:
+        raise CodeZeroError(f"{path}: not a checkpoint of this version: no {error}") from None
     world.eval()
     behaviour.eval()
-    return Networks(config, settings, world, behaviour, state["steps"], state.get("score"))
+    return Networks(config, settings, world, behaviour, steps, state.get("score"))

@@ -114,6 +114,8 @@ class RolloutWorker:
     def begin(self) -> None:
         """Begin an episode in every environment that has none."""
         if len(self._idle):
+            # Programs are drawn in the order of numbers, not of ends, as in a resumed run.
+            self._idle.sort()
             self._envs.send(np.zeros(len(self._idle), np.int64), self._idle.tolist())
             self._running += len(self._idle)
             self._idle = np.zeros(0, np.int64)

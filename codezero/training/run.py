@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from codezero.agents.agent import SPACE_FILE
+from codezero.compiler.spaces import BUILT_IN_SPACES
 from codezero.corpus.corpus import Corpus
 from codezero.dreamer.config import from_dict, to_dict
 from codezero.dreamer.learner import Learner
@@ -16,9 +19,10 @@ from codezero.dreamer.policy import Actor
 from codezero.dreamer.replicas import ReplicatedLearner
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
+from codezero.files import replacing
 from codezero.parallel import available_cores
 from codezero.training import checkpoints
-from codezero.training.config import TrainConfig
+from codezero.training.config import TrainConfig, in_folder
 from codezero.training.environments import ENVS_PER_CORE, make_envs
 from codezero.training.rollouts import Rollouts, RolloutWorker
 from codezero.training.trainer import Trainer, Values
@@ -33,15 +37,31 @@ def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
     """
     if (folder / "config.json").exists():
         raise CodeZeroError(f"{folder} is a training run: go on with --resume, or name another")
-    config.task.episode_settings()
+    space = config.task.episode_settings().space
     if not len(Corpus(corpus, "train")):
         raise CodeZeroError(f"{corpus} has no program of the split 'train'")
+    if config.validation_programs and not len(Corpus(corpus, "validation")):
+        raise CodeZeroError(
+            f"{corpus} has no program of the split 'validation': --validation-programs 0 goes "
+            "without"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CodeZeroError(f"{folder}: {error.strerror}") from None
-    stored = {**to_dict(config), "corpus": str(corpus.resolve())}
+    if config.task.space not in BUILT_IN_SPACES:
+        with replacing(folder / SPACE_FILE) as temporary:
+            shutil.copyfile(config.task.space, temporary)
+        config = replace(config, task=replace(config.task, space=SPACE_FILE))
+    passes = [p.name for p in space.passes]
+    stored = {**to_dict(config), "corpus": str(corpus.resolve()), "passes": passes}
     checkpoints.write_config(folder, stored)
+
+
+def extend_run(folder: Path, steps: int) -> None:
+    """Have a run go on to another number of steps when it is resumed. Raises as `read_run`."""
+    read_run(folder)
+    checkpoints.write_config(folder, {**checkpoints.read_config(folder), "steps": steps})
 
 
 def withdraw_run(folder: Path) -> None:
@@ -55,11 +75,17 @@ def read_run(folder: Path) -> tuple[TrainConfig, Path]:
     """The settings of a run and its corpus.
 
     Raises:
-        CodeZeroError: the folder is no run, or of settings that this version does not know.
+        CodeZeroError: the folder is no run, or of settings or passes that this version does not
+            know.
     """
     values = checkpoints.read_config(folder)
     corpus = Path(values.pop("corpus", ""))
-    config: TrainConfig = from_dict(TrainConfig(), values)
+    passes = values.pop("passes", None)
+    config = in_folder(from_dict(TrainConfig(), values), folder)
+    if [p.name for p in config.task.episode_settings().space.passes] != passes:
+        raise CodeZeroError(
+            f"{folder} is of other passes than the space '{config.task.space}' has now"
+        )
     return config, corpus
 
 
@@ -100,9 +126,10 @@ def open_trainer(
         validation = None
         if chosen:
             count = min(num_envs, len(chosen))
-            envs = make_envs(InTurn(chosen), settings, config.task.step_seconds, count)
+            programs = InTurn(chosen)
+            envs = make_envs(programs, settings, config.task.step_seconds, count)
             stack.callback(envs.close)
-            validation = Validation(envs, len(chosen), len(settings.space), config.seed)
+            validation = Validation(envs, programs, len(settings.space), config.seed)
         if cluster is None:
             rollouts = stack.enter_context(_rollouts(config, corpus, settings, num_envs, learner))
         else:
@@ -119,7 +146,8 @@ def open_trainer(
             rollouts,
             folder,
             validation=validation,
-            resume=resume,
+            # One that was ended before its first checkpoint begins again.
+            resume=resume and (folder / "last.pt").exists(),
             on_log=on_log,
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 from codezero.dreamer.config import to_dict
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.replay import Replay
+from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
 from codezero.training.log import RunLog
@@ -31,7 +32,7 @@ class Trainer:
         rollouts: where experience comes from.
         validation: plays the validation programs; None for none.
         folder: the run's; see `codezero.training.checkpoints`.
-        resume: go on from the folder's last checkpoint.
+        resume: go on from the folder's last checkpoint; without, what is there is of no account.
         on_log: called with what is logged, beside the log.
 
     Raises:
@@ -60,6 +61,10 @@ class Trainer:
         self._replay = Replay(learner.world.observation, config.dreamer.replay)
         self._replay_files = checkpoints.ReplayFiles(folder / "replay")
         self._rng = np.random.default_rng(config.seed)
+        self._seen = 0
+        """Steps at which it was last looked whether something is to be logged or validated."""
+        self._saved = 0
+        """Steps of the last checkpoint."""
         self._owed = 0.0
         """Updates that are due."""
         self._best: float | None = None
@@ -70,30 +75,32 @@ class Trainer:
         self._interval = _Interval()
         if resume:
             self._load()
-        self._log = RunLog(folder, self.steps)
+        else:
+            self._replay_files.prune([])
+        self._log = RunLog(folder, self.steps if resume else None)
 
     def run(self) -> None:
         """Train to the end, or until `stop`, and save."""
         config = self.config
         try:
-            if self._validation is not None and not self.steps:
-                score = asdict(self._validation.of_random())
-                self._write({f"validation/random_{name}": value for name, value in score.items()})
+            if not self.steps:
+                self._validate_random()
             self._rollouts.begin()
             while self.steps < config.steps and not self._stopping:
-                before = self.steps
                 self._gather(going_on=True)
                 self._learn()
+                before, self._seen = self._seen, self.steps
                 if _passes(config.log_every, before, self.steps):
                     self._write_log()
                 if _passes(config.validate_every, before, self.steps):
                     self._run_validation()
-                if _passes(config.checkpoint_every, before, self.steps):
+                if _passes(config.checkpoint_every, self._saved, self.steps):
                     self._settle()
                     self._save()
                     self._rollouts.begin()
             if not self._stopping:
                 self._settle()
+                self._run_validation()
             self._save()
         finally:
             self._log.close()
@@ -108,12 +115,13 @@ class Trainer:
 
     def _gather(self, going_on: bool) -> None:
         rollouts = self.config.rollouts
-        is_random = self.steps < rollouts.random_steps
+        is_random = self.steps < rollouts.random_steps or not self._replay.can_draw
+        if not is_random and not self.updates:
+            self._owed += rollouts.first_updates
+            self._learn()
         experience = self._rollouts.advance(
             random_share=1.0 if is_random else rollouts.random_share, going_on=going_on
         )
-        if is_random and self.steps + experience.steps >= rollouts.random_steps:
-            self._owed += rollouts.first_updates
         if not is_random:
             self._owed += experience.steps / rollouts.steps_per_update
         self.steps += experience.steps
@@ -147,13 +155,21 @@ class Trainer:
             **self._interval.values(),
             **self._learner.metrics(),
         }
+        diverged = [name for name, value in values.items() if not np.isfinite(value)]
+        if diverged:
+            raise CodeZeroError(
+                f"after {self.updates:,} updates {diverged[0]} is not a number any more; the last "
+                f"checkpoint is of step {self._saved:,}"
+            )
         self._interval = _Interval()
         self._write(values)
 
     def _run_validation(self) -> None:
         if self._validation is None:
             return
-        score = self._validation.of_greedy(self._learner)
+        score = self._validation.of_greedy(self._learner, lambda: self._stopping)
+        if score is None:
+            return
         values = {f"validation/{name}": value for name, value in asdict(score).items()}
         self._write({"seconds": self._elapsed(), **values})
         if self._best is None or score.geomean > self._best:
@@ -162,6 +178,15 @@ class Trainer:
                 self.folder / "best.pt",
                 {**self._networks(), "steps": self.steps, "score": asdict(score)},
             )
+
+    def _validate_random(self) -> None:
+        """What passes drawn uniformly reach, to compare with."""
+        if self._validation is None:
+            return
+        score = self._validation.of_random(lambda: self._stopping)
+        if score is not None:
+            values = {f"validation/random_{name}": value for name, value in asdict(score).items()}
+            self._write(values)
 
     def _write(self, values: Values) -> None:
         self._log.write(self.steps, values)
@@ -188,6 +213,7 @@ class Trainer:
                 "config": to_dict(self.config),
                 "learner": self._learner.state_dict(),
                 "steps": self.steps,
+                "seen": self._seen,
                 "owed": self._owed,
                 "best": self._best,
                 "seconds": self._elapsed(),
@@ -197,19 +223,29 @@ class Trainer:
             },
         )
         self._replay_files.prune(files)
+        self._saved = self.steps
 
     def _load(self) -> None:
         path = self.folder / "last.pt"
-        state = checkpoints.load(path)
+        try:
+            self._restore(checkpoints.load(path), path)
+        except KeyError as error:
+            raise CodeZeroError(f"{path}: not a checkpoint of this version: no {error}") from None
+
+    def _restore(self, state: Values, path: Path) -> None:
         for module, name in (
             (self._learner.world, "world"),
             (self._learner.behaviour, "behaviour"),
         ):
             checkpoints.load_into(module, state["learner"][name], path)
         self._learner.load_state_dict(state["learner"])
-        self.steps = state["steps"]
+        self.steps = self._saved = state["steps"]
+        self._seen = state["seen"]
         self._owed = state["owed"]
         self._best = state["best"]
+        best = self.folder / "best.pt"
+        if best.exists():  # it may be of later than this checkpoint
+            self._best = max(checkpoints.load(best)["score"]["geomean"], self._best or 0.0)
         self._seconds = state["seconds"]
         self._replay_files.load(self._replay, state["replay"])
         self._rng.bit_generator.state = state["rng"]

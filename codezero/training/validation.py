@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
@@ -45,95 +44,141 @@ class InTurn:
     """Programs one after the other, without end."""
 
     def __init__(self, programs: Sequence[Program]) -> None:
-        self._programs = programs
+        self.programs = programs
+        self._next = 0
+
+    def begin_anew(self) -> None:
+        """Go on with the first one."""
+        self._next = 0
 
     def __iter__(self) -> Iterator[Program]:
         while True:
-            yield from self._programs
+            program = self.programs[self._next % len(self.programs)]
+            self._next += 1
+            yield program
 
 
-class UniformActor:
-    """Takes any action, each as likely as the others."""
+class GreedyPolicy:
+    """Takes the likeliest action in the likeliest state, as an exported agent does."""
 
-    def __init__(self, actions: int, seed: int) -> None:
-        self._actions = actions
-        self._rng = np.random.default_rng(seed)
+    def __init__(self, learner: Learner, num_envs: int) -> None:
+        self._actor = Actor(learner.world, learner.behaviour, num_envs)
 
     def act(
         self,
         indices: npt.NDArray[np.int64],
         observations: npt.NDArray[np.float32],
-        is_first: npt.NDArray[np.bool_],
-        *,
-        greedy: bool = False,
+        starts: npt.NDArray[np.bool_],
+        names: Sequence[str],
     ) -> npt.NDArray[np.int64]:
-        return self._rng.integers(self._actions, size=len(indices))
+        return self._actor.act(indices, observations, starts, greedy=True)
+
+
+class UniformPolicy:
+    """Takes any action, each as likely as the others; the same ones for a program each time."""
+
+    def __init__(self, actions: int, seed: int) -> None:
+        self._actions = actions
+        self._seed = seed
+        self._rngs: dict[str, np.random.Generator] = {}
+
+    def act(
+        self,
+        indices: npt.NDArray[np.int64],
+        observations: npt.NDArray[np.float32],
+        starts: npt.NDArray[np.bool_],
+        names: Sequence[str],
+    ) -> npt.NDArray[np.int64]:
+        for name, is_start in zip(names, starts.tolist(), strict=True):
+            if is_start:
+                seed = [self._seed, *stable_hash(name)]
+                self._rngs[name] = np.random.default_rng(seed)
+        return np.array([self._rngs[name].integers(self._actions) for name in names])
 
 
 class Validation:
-    """One episode on each of some programs.
+    """One episode on each of some programs, which does not change the run.
 
     Args:
-        envs: over `InTurn` of the programs.
-        count: how many there are.
+        envs: over ``programs``.
+        programs: of different names. What LLVM cannot start on is left out.
         actions: size of the action space.
-        seed: random numbers are the same each time, and validating does not change the run.
+        seed: of the random policy.
     """
 
-    def __init__(self, envs: PhaseOrderingVectorEnv, count: int, actions: int, seed: int) -> None:
+    def __init__(
+        self, envs: PhaseOrderingVectorEnv, programs: InTurn, actions: int, seed: int
+    ) -> None:
         self._envs = envs
-        self._count = count
+        self._programs = programs
         self._actions = actions
         self._seed = seed
 
-    def of_random(self) -> Score:
-        """Of the policy that draws passes uniformly."""
-        return self._play(UniformActor(self._actions, self._seed))
+    def of_random(self, is_stopping: Callable[[], bool] = lambda: False) -> Score | None:
+        """Of the policy that draws passes uniformly; None if it was stopped."""
+        return self._play(UniformPolicy(self._actions, self._seed), is_stopping)
 
-    def of_greedy(self, learner: Learner) -> Score:
-        """Of the learner's policy, taking the likeliest action each time."""
-        generator = torch.Generator(learner.device).manual_seed(self._seed)
-        envs = self._envs.num_envs
-        return self._play(Actor(learner.world, learner.behaviour, envs, generator))
+    def of_greedy(
+        self, learner: Learner, is_stopping: Callable[[], bool] = lambda: False
+    ) -> Score | None:
+        """Of the learner's policy; None if it was stopped."""
+        return self._play(GreedyPolicy(learner, self._envs.num_envs), is_stopping)
 
-    def _play(self, actor: Actor | UniformActor) -> Score:
-        """Play them. Programs that LLVM cannot start on are left out."""
-        envs = self._envs
-        waiting = min(self._count, envs.num_envs)
-        to_start = self._count - waiting
+    def _play(
+        self, policy: GreedyPolicy | UniformPolicy, is_stopping: Callable[[], bool]
+    ) -> Score | None:
+        envs, count = self._envs, len(self._programs.programs)
+        self._programs.begin_anew()
+        waiting = min(count, envs.num_envs)
+        to_start = count - waiting
         envs.send(np.zeros(waiting, np.int64), list(range(waiting)))
-        costs: dict[int, list[int]] = {}
-        baselines: dict[int, int] = {}
-        best, final, baseline = [], [], []
+        playing: dict[int, _Trajectory] = {}
+        played: dict[str, _Trajectory] = {}
         while waiting:
+            if is_stopping():
+                return None
             indices, (observations, _, terminated, truncated, infos) = envs.recv(
                 max(waiting // 2, 1)
             )
             waiting -= len(indices)
-            starts = np.array([index not in costs for index in indices])
+            starts = np.array([index not in playing for index in indices])
             ended = (terminated | truncated) & ~starts
             for row, index in enumerate(indices.tolist()):
                 if starts[row]:
-                    costs[index], baselines[index] = [], int(infos["baseline"][index])
-                costs[index].append(int(infos["cost"][index]))
+                    name, baseline = str(infos["program"][index]), int(infos["baseline"][index])
+                    playing[index] = _Trajectory(name, baseline)
+                playing[index].costs.append(int(infos["cost"][index]))
                 if ended[row]:
-                    trajectory = costs.pop(index)
-                    best.append(min(trajectory))
-                    final.append(trajectory[-1])
-                    baseline.append(baselines.pop(index))
+                    # Where one could not be started, the first one comes again: it counts once.
+                    played.setdefault(playing[index].name, playing[index])
             going = np.flatnonzero(~ended)
+            names = [playing[index].name for index in indices[going].tolist()]
             actions = np.zeros(len(indices), np.int64)
             if len(going):
-                actions[going] = actor.act(
-                    indices[going], observations[going], starts[going], greedy=True
+                actions[going] = policy.act(
+                    indices[going], observations[going], starts[going], names
                 )
+            for index in indices[ended].tolist():
+                del playing[index]
             fresh = np.flatnonzero(ended)[:to_start]
             to_start -= len(fresh)
             sent = np.sort(np.concatenate([going, fresh]))
             if len(sent):
                 envs.send(actions[sent], indices[sent].tolist())
                 waiting += len(sent)
-        return score(best, final, baseline)
+        trajectories = [played[name] for name in sorted(played)]
+        return score(
+            [min(t.costs) for t in trajectories],
+            [t.costs[-1] for t in trajectories],
+            [t.baseline for t in trajectories],
+        )
+
+
+@dataclass
+class _Trajectory:
+    name: str
+    baseline: int
+    costs: list[int] = field(default_factory=list)
 
 
 def score(best: Sequence[int], final: Sequence[int], baseline: Sequence[int]) -> Score:
