@@ -49,6 +49,9 @@ UPDATES_A_VERSION = 10
 MOST_ENVS = 8
 """Environments of a worker where none are asked for: so few that a worker fits on many machines."""
 
+WEIGHTS_BYTES = 1 << 29
+"""More than all weights that are under way at a time."""
+
 Weights = dict[str, torch.Tensor]
 
 
@@ -223,8 +226,11 @@ def ray_rollouts(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _reach(address)
+    options: dict[str, Any] = {}
+    if address == "local":  # Ray would take a third of the memory
+        options["object_store_memory"] = 2 * corpus.stat().st_size + WEIGHTS_BYTES
     try:
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise CodeZeroError(f"no Ray cluster at '{address}': {_line(error)}") from None
     try:
