@@ -15,6 +15,7 @@ import torch
 from codezero.dreamer.config import PRESETS
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.replay import Replay, Transitions
+from codezero.parallel import available_cores
 
 ACTIONS = 42
 """Of the space ``autophase``, the paper's."""
@@ -22,6 +23,8 @@ ACTIONS = 42
 
 def main(preset: str = "paper", updates: str = "50") -> None:
     on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        torch.set_num_threads(max(available_cores() // 2, 1))  # as codezero train does
     device = "cuda" if on_gpu else "cpu"
     name = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads"
     config = PRESETS[preset]
