@@ -45,7 +45,6 @@ class PolicyRuntime:
         import onnxruntime
 
         self._by_row = by_row
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3

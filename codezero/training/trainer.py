@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from codezero.dreamer.config import to_dict
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.replay import Replay
 from codezero.errors import CodeZeroError
@@ -194,7 +193,6 @@ class Trainer:
 
     def _networks(self) -> Values:
         return {
-            "config": to_dict(self.config),
             "world": self._learner.world.state_dict(),
             "behaviour": self._learner.behaviour.state_dict(),
         }
@@ -210,7 +208,6 @@ class Trainer:
         checkpoints.save(
             self.folder / "last.pt",
             {
-                "config": to_dict(self.config),
                 "learner": self._learner.state_dict(),
                 "steps": self.steps,
                 "seen": self._seen,
