@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from codezero.training.run import Cluster
     from codezero.training.trainer import Trainer, Values
 
+SAME_SIGNAL_SECONDS = 1.0
+"""Within which signals are one: timeout(1) sends its own to the process and to its group."""
+
 
 @dataclass(frozen=True)
 class Options(TrainConfig):
@@ -171,13 +174,18 @@ def _devices(names: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _stopping_on_signals(trainer: Trainer) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM have the trainer save and stop; a second one ends it at once."""
+    """Ctrl-C and SIGTERM have the trainer save and stop; one that comes later ends it at once."""
     received: list[int] = []
+    first = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        if not received:
+            first = time.monotonic()
+        elif time.monotonic() - first > SAME_SIGNAL_SECONDS:
+            raise KeyboardInterrupt
         received.append(number)
         trainer.stop()
-        signal.signal(number, signal.default_int_handler)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
