@@ -91,7 +91,7 @@ class Trainer:
                 before, self._seen = self._seen, self.steps
                 if _passes(config.log_every, before, self.steps):
                     self._write_log()
-                if _passes(config.validate_every, before, self.steps):
+                if self.updates and _passes(config.validate_every, before, self.steps):
                     self._run_validation()
                 if _passes(config.checkpoint_every, self._saved, self.steps):
                     self._settle()
