@@ -397,7 +397,7 @@ class KeyWorld:
 
 class PerfectModel:
     latent_shape = (1, 2 * (KeyWorld.steps + 1))
-    weights = StepWeights(*[torch.zeros(())] * 12)
+    weights = StepWeights(*[torch.zeros(())] * len(StepWeights._fields))
 
     def __init__(self) -> None:
         self.rssm = self

@@ -98,20 +98,18 @@ TOY = TrainConfig(
             bins=41,
             bin_limit=2.0,
         ),
-        behaviour=BehaviourSettings(
-            horizon=5, entropy=5e-2, return_floor=0.3, slow_critic_every=20
-        ),
+        behaviour=BehaviourSettings(horizon=5, entropy=0.1, return_floor=0.3, slow_critic_every=20),
         optimizer=OptimizerSettings(world_rate=2e-3, behaviour_rate=3e-3),
         replay=ReplaySettings(capacity=20_000, batch=16, length=12, smoothing=0.0),
     ),
     rollouts=RolloutSettings(
-        random_steps=1_500,
-        random_share=0.1,
+        random_steps=2_500,
+        random_share=0.2,
         first_updates=100,
         steps_per_update=10.0,
         in_order=True,
     ),
-    steps=5_000,
+    steps=7_000,
     log_every=500,
     checkpoint_every=1_000,
 )

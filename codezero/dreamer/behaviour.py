@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from codezero.dreamer.config import BehaviourSettings, DreamerConfig
 from codezero.dreamer.distributions import TwoHot, log_unimix, sample_one_hot
-from codezero.dreamer.fusion import wide
+from codezero.dreamer.fusion import fused, wide
 from codezero.dreamer.networks import MLP
 from codezero.dreamer.rssm import State
 from codezero.dreamer.world_model import Metrics, WorldModel
 
 
+@fused
 def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, return_lambda: float) -> Tensor:
     """Equation (8), by going backwards from the horizon.
 
@@ -129,15 +130,18 @@ class Behaviour(nn.Module):
         batch, device = len(start.h), start.h.device
         weights = rssm.weights.to(start.h.dtype)
         state = start
-        features, taken = [state.features], []
-        for _ in range(horizon):
-            policy = self.policy(features[-1])
+        # Written to in place: they are the largest tensor of all.
+        features = start.h.new_empty(horizon + 1, batch, start.h.shape[-1] + start.z.shape[-1])
+        torch.cat(state, -1, out=features[0])
+        taken = []
+        for t in range(horizon):
+            policy = self.policy(features[t])
             choice = sample_one_hot(policy, torch.rand_like(policy)).argmax(-1)
             uniform = torch.rand(batch, *rssm.latent_shape, device=device)
             state = rssm.imagine_one(weights, state, choice, uniform)
+            torch.cat(state, -1, out=features[t + 1])
             taken.append(choice)
-            features.append(state.features)
-        return Trajectories(torch.stack(features), torch.stack(taken))
+        return Trajectories(features, torch.stack(taken))
 
     def forward(
         self, world: WorldModel, trajectories: Trajectories, goes_on: Tensor

@@ -14,7 +14,7 @@ from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import DreamerConfig
 from codezero.dreamer.replay import Rows
 from codezero.dreamer.rssm import State
-from codezero.dreamer.world_model import Metrics, Sequences, WorldModel
+from codezero.dreamer.world_model import Sequences, WorldModel
 
 EAGER_UPDATES = 3
 """Updates before the rest is captured as a CUDA graph: they let libraries choose and allocate."""
@@ -49,6 +49,12 @@ class Learner:
         if self.device.type == "cuda" and self.device.index is not None:
             torch.cuda.set_device(self.device)  # streams and graphs are the current device's
         self._group = group
+        self._stream: torch.cuda.Stream | None = None
+        """Of updates on a GPU, captured or not: DistributedDataParallel has to be made in it, too
+        (https://docs.pytorch.org/docs/stable/notes/cuda.html#usage-with-distributeddataparallel).
+        """
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         if seed is not None:
             torch.manual_seed(seed)
         self.config = config
@@ -82,41 +88,46 @@ class Learner:
         """Eager updates on a GPU since there was a graph."""
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: Sequences | None = None
-        self._latest: Metrics = {}
-        self._sums: Metrics = {}
+        self._metrics: list[str] = []
+        """Names of the numbers that describe an update."""
+        self._latest = torch.zeros(0)
+        """Those of the last update."""
+        self._sum: Tensor | float = 0.0
         self._summed = 0
 
     def _of_all(self, module: nn.Module) -> nn.Module:
         """A module whose gradients are the mean over the group's processes."""
-        if self.device.type != "cuda":
+        if self._stream is None:
             return DistributedDataParallel(module, process_group=self._group)
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(stream):
-            return DistributedDataParallel(module, process_group=self._group)
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            replicated = DistributedDataParallel(module, process_group=self._group)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return replicated
 
     def update(self, rows: Rows) -> None:
         """Learn from one batch, which `Replay.draw` gives."""
-        if self.device.type == "cuda":
-            self._update_on_gpu(rows)
+        if self._stream is not None:
+            self._update_on_gpu(rows, self._stream)
         else:
             self._latest = self._update(Sequences(*map(torch.from_numpy, rows)))
         self.updates += 1
         if self.updates % self.config.behaviour.slow_critic_every == 0:
             self.behaviour.update_slow_critic()
-        for name, value in self._latest.items():
-            self._sums[name] = value + self._sums.get(name, 0.0)
+        self._sum = self._latest + self._sum
         self._summed += 1
 
     def metrics(self) -> dict[str, float]:
         """Means of the losses and what else describes an update, since the last call."""
         if not self._summed:
             return {}
-        names = list(self._sums)
-        means = (torch.stack([self._sums[name].float() for name in names]) / self._summed).tolist()
-        self._sums, self._summed = {}, 0
-        return dict(zip(names, means, strict=True))
+        assert isinstance(self._sum, Tensor)
+        means = (self._sum / self._summed).tolist()
+        self._sum, self._summed = 0.0, 0
+        return dict(zip(self._metrics, means, strict=True))
 
-    def _update(self, sequences: Sequences) -> Metrics:
+    def _update(self, sequences: Sequences) -> Tensor:
+        """One update; the numbers that describe it."""
         with self._autocast():
             loss, states, world_metrics = self._world_loss(sequences)
         norm = self._step(self._world_optimizer, self.world, loss)
@@ -130,12 +141,14 @@ class Learner:
             goes_on = sequences.goes_on[::every].flatten()
             loss, behaviour_metrics = self._behaviour_loss(self.world, trajectories, goes_on)
         behaviour_norm = self._step(self._behaviour_optimizer, self.behaviour, loss)
-        return {
+        metrics = {
             **world_metrics,
             "world/gradient_norm": norm,
             **behaviour_metrics,
             "behaviour/gradient_norm": behaviour_norm,
         }
+        self._metrics = list(metrics)
+        return torch.stack([value.float() for value in metrics.values()])
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
@@ -147,7 +160,7 @@ class Learner:
         optimizer.step()
         return norm.detach()
 
-    def _update_on_gpu(self, rows: Rows) -> None:
+    def _update_on_gpu(self, rows: Rows, stream: torch.cuda.Stream) -> None:
         arrays = [torch.from_numpy(column).pin_memory() for column in rows]
         if self._inputs is None:
             self._inputs = Sequences(*(array.to(self.device) for array in arrays))
@@ -157,7 +170,6 @@ class Learner:
             self._graph.replay()
         elif self._eager < (EAGER_UPDATES if self._group is None else EAGER_UPDATES_OF_MANY):
             self._eager += 1
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self._latest = self._update(self._inputs)
@@ -166,7 +178,7 @@ class Learner:
             self._graph = torch.cuda.CUDAGraph()
             # Communication has a thread of its own, whose calls are not of the graph.
             mode = "global" if self._group is None else "thread_local"
-            with torch.cuda.graph(self._graph, capture_error_mode=mode):
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode=mode):
                 self._latest = self._update(self._inputs)
             self._graph.replay()
 

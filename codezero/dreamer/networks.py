@@ -87,16 +87,22 @@ def norm_silu_sum(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @fused
-def gru_gates(from_x: Tensor, from_h: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def norm_silu_beside(h: Tensor, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`norm_silu_sum` of x and y, with h beside it in one row."""
+    return torch.cat([F.silu(_layer_norm(wide(x) + wide(y), weight, bias)).to(x.dtype), h], -1)
+
+
+@fused
+def gru_gates(gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The next state of a gated recurrent unit that normalises what reaches its gates.
 
     The bias of -1 at the update gate makes it begin by remembering.
 
     Args:
-        from_x, from_h: what input and state send to the gates, shape (..., 3 units).
+        gates: what input and state send to the gates, shape (..., 3 units).
         h: the state, shape (..., units).
     """
-    gates = _layer_norm(wide(from_x) + wide(from_h), weight, bias)
+    gates = _layer_norm(wide(gates), weight, bias)
     reset, candidate, update = gates.chunk(3, -1)
     candidate = torch.tanh(torch.sigmoid(reset) * candidate)
     update = torch.sigmoid(update - 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from codezero.dreamer.config import ModelSizes
 from codezero.dreamer.distributions import log_unimix, sample_unimix
 from codezero.dreamer.fusion import compute_type, fused, wide
-from codezero.dreamer.networks import MLP, gru_gates, initialise, norm_silu_sum
+from codezero.dreamer.networks import MLP, gru_gates, initialise, norm_silu_beside, norm_silu_sum
 
 
 class State(NamedTuple):
@@ -34,8 +34,7 @@ class StepWeights(NamedTuple):
     z_in: Tensor
     in_norm: Tensor
     in_bias: Tensor
-    x_gates: Tensor
-    h_gates: Tensor
+    gates: Tensor
     gates_norm: Tensor
     gates_bias: Tensor
     h_posterior: Tensor
@@ -57,9 +56,8 @@ def next_h(weights: StepWeights, h: Tensor, z: Tensor, action_in: Tensor) -> Ten
     Args:
         action_in: what the action adds to the hidden layer, shape (..., hidden).
     """
-    x = norm_silu_sum(F.linear(z, weights.z_in), action_in, weights.in_norm, weights.in_bias)
-    from_x, from_h = F.linear(x, weights.x_gates), F.linear(h, weights.h_gates)
-    return gru_gates(from_x, from_h, h, weights.gates_norm, weights.gates_bias)
+    xh = norm_silu_beside(h, F.linear(z, weights.z_in), action_in, weights.in_norm, weights.in_bias)
+    return gru_gates(F.linear(xh, weights.gates), h, weights.gates_norm, weights.gates_bias)
 
 
 def posterior_logits(weights: StepWeights, h: Tensor, observed: Tensor) -> Tensor:
@@ -94,8 +92,7 @@ class RSSM(nn.Module):
         self.z_in = nn.Linear(flat, sizes.hidden, bias=False)
         self.action_in = nn.Embedding(actions, sizes.hidden)  # a linear layer of one-hot actions
         self.in_norm = nn.LayerNorm(sizes.hidden)
-        self.x_gates = nn.Linear(sizes.hidden, 3 * sizes.recurrent, bias=False)
-        self.h_gates = nn.Linear(sizes.recurrent, 3 * sizes.recurrent, bias=False)
+        self.gates = nn.Linear(sizes.hidden + sizes.recurrent, 3 * sizes.recurrent, bias=False)
         self.gates_norm = nn.LayerNorm(3 * sizes.recurrent)
         self.posterior_h = nn.Linear(sizes.recurrent, sizes.hidden, bias=False)
         self.posterior_o = nn.Linear(embedding, sizes.hidden, bias=False)
@@ -109,8 +106,8 @@ class RSSM(nn.Module):
     def weights(self) -> StepWeights:
         return StepWeights(
             *(self.z_in.weight, self.in_norm.weight, self.in_norm.bias),
-            *(self.x_gates.weight, self.h_gates.weight),
-            *(self.gates_norm.weight, self.gates_norm.bias, self.posterior_h.weight),
+            *(self.gates.weight, self.gates_norm.weight, self.gates_norm.bias),
+            self.posterior_h.weight,
             *(self.posterior_norm.weight, self.posterior_norm.bias),
             *(self.posterior_out.weight, self.posterior_out.bias),
         )
