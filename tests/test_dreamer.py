@@ -32,6 +32,7 @@ from codezero.dreamer.distributions import (
     symlog,
 )
 from codezero.dreamer.learner import Learner
+from codezero.dreamer.policy import Actor
 from codezero.dreamer.replay import Replay, Transitions, smooth
 from codezero.dreamer.rssm import RSSM, State, StepWeights, next_h, posterior_logits
 from codezero.dreamer.world_model import Sequences, WorldModel
@@ -331,6 +332,22 @@ def test_learning_goes_on_from_a_saved_state_as_if_nothing_had_happened() -> Non
         other.update(batch)
     assert other.updates == agent.updates == 6
     assert other.metrics() == agent.metrics()
+
+
+def test_an_environment_is_decided_for_whichever_others_have_answered() -> None:
+    learner = Learner({"autophase": slice(0, 6)}, 5, PRESETS["debug"], seed=3)
+    rng = np.random.default_rng(0)
+    together, apart = (Actor(learner.world, learner.behaviour, 4) for _ in range(2))
+    for t in range(6):
+        seen = rng.random((4, 6), np.float32) * 100
+        first = np.array([t in (0, 4), t == 0, t == 0, t == 0])
+        actions = together.act(range(4), seen, first, greedy=True)
+        some = rng.permutation(4)[:3]
+        others = [k for k in range(4) if k not in some]
+        for part in (some, np.array(others)):
+            assert (apart.act(part, seen[part], first[part], greedy=True) == actions[part]).all()
+    assert len(torch.unique(together._states.h, dim=0)) == 4
+    torch.testing.assert_close(apart._states, together._states)
 
 
 def test_a_world_model_learns_ten_episodes_by_heart() -> None:

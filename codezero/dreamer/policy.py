@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ def acting(world: WorldModel, behaviour: Behaviour) -> nn.ModuleDict:
 class Actor:
     """Chooses actions in a number of environments.
 
+    It computes for all of them, whichever it is asked for: on a GPU each size of a batch is
+    compiled anew, which takes seconds, and a row more costs nothing.
+
     Args:
         num_envs: whose states are kept.
     """
@@ -38,6 +42,7 @@ class Actor:
         self._device = world.rssm.z_in.weight.device
         self._states = world.rssm.initial(num_envs)
         self._actions = torch.zeros(num_envs, dtype=torch.int64, device=self._device)
+        self._observations = np.zeros((num_envs, world.observation), np.float32)
 
     @torch.no_grad()
     def act(
@@ -61,31 +66,42 @@ class Actor:
         Returns:
             Shape (k,).
         """
-        where = torch.as_tensor(np.asarray(indices), device=self._device)
+        num_envs = len(self._observations)
+        asked, begins = np.zeros((2, num_envs), np.bool_)
+        asked[indices], begins[indices] = True, is_first
+        self._observations[indices] = observations
+        acting = self._to_device(asked)
         world, rssm = self._world, self._world.rssm
-        embedded = world.encode(torch.from_numpy(observations).to(self._device))
-        shape = (len(where), *rssm.latent_shape)
         state = rssm.observe_one(
-            State(self._states.h[where], self._states.z[where]),
-            embedded,
-            self._actions[where],
-            torch.from_numpy(is_first).to(self._device),
+            self._states,
+            world.encode(self._to_device(self._observations)),
+            self._actions,
+            self._to_device(begins),
             # All alike they take the likeliest.
-            torch.full(shape, 0.5, device=self._device) if greedy else self._uniform(*shape),
+            torch.full((num_envs, *rssm.latent_shape), 0.5, device=self._device)
+            if greedy
+            else self._uniform(num_envs, *rssm.latent_shape),
         )
-        self._states.h[where], self._states.z[where] = state.h, state.z
         policy = self._behaviour.policy(state.features)
         if greedy:
             actions = policy.argmax(-1)
         else:
             actions = sample_one_hot(policy, self._uniform(*policy.shape)).argmax(-1)
             if random_share:
-                count = policy.shape[-1]
-                anything = (self._uniform(len(where)) * count).long()
-                actions = torch.where(self._uniform(len(where)) < random_share, anything, actions)
-        self._actions[where] = actions
-        result: npt.NDArray[np.int64] = actions.cpu().numpy()
+                anything = (self._uniform(num_envs) * policy.shape[-1]).long()
+                actions = torch.where(self._uniform(num_envs) < random_share, anything, actions)
+        self._states = State(
+            *(
+                torch.where(acting.unsqueeze(-1), after, before)
+                for after, before in zip(state, self._states, strict=True)
+            )
+        )
+        self._actions = torch.where(acting, actions, self._actions)
+        result: npt.NDArray[np.int64] = actions.cpu().numpy()[indices]
         return result
+
+    def _to_device(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
 
     def _uniform(self, *shape: int) -> torch.Tensor:
         return torch.rand(*shape, device=self._device)
