@@ -428,7 +428,7 @@ def test_a_finished_run_goes_on_to_more_steps_and_under_its_own_settings(
     assert checkpoints.load(run / "last.pt")["steps"] >= steps + 40
     for options, message in (
         (("--seed", "3"), "not with another 'seed'"),
-        (("--preset", "paper"), "not with another 'dreamer'"),
+        (("--preset", "paper"), "not with another 'task'"),
         (("--logdir", tmp_path), "or --resume"),
     ):
         done = execute("--resume", run, *options)

@@ -160,16 +160,19 @@ class DreamerConfig:
 PRESETS = {
     "paper": DreamerConfig(),
     # For a CPU: an update takes a seventh of a second, and a few thousand of them learn. So rates
-    # are higher, rewards, which are small beside features, count for more, and more entropy keeps
-    # the actor from believing a model that knows little yet.
+    # are higher; rewards, which are small beside features, count for more; more entropy keeps the
+    # actor from believing a model that knows little yet; more weight of the divergence keeps the
+    # model to what it can foresee; and a younger slow critic follows within that time.
     "small": DreamerConfig(
         sizes=ModelSizes(
             recurrent=192, latents=16, classes=16, hidden=192, layers=2, units=128, bin_limit=3.0
         ),
-        losses=WorldLosses(reward=10.0),
-        behaviour=BehaviourSettings(start_every=4, entropy=3e-3, entropy_limit=10.0),
-        optimizer=OptimizerSettings(world_rate=1e-3, behaviour_rate=3e-4),
-        replay=ReplaySettings(batch=16, length=32),
+        losses=WorldLosses(reward=10.0, kl=1.0),
+        behaviour=BehaviourSettings(
+            start_every=4, entropy=3e-3, entropy_limit=10.0, slow_critic_every=20
+        ),
+        optimizer=OptimizerSettings(world_rate=1e-3, behaviour_rate=1e-4),
+        replay=ReplaySettings(batch=16, length=32, smoothing=0.0),
     ),
     # For tests of everything around the learning.
     "debug": DreamerConfig(

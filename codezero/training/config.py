@@ -117,6 +117,8 @@ PRESETS = {
         checkpoint_every=50_000,
     ),
     "small": TrainConfig(
+        # Imagination does not go on to steps that no episode has.
+        task=TaskSettings(limit_is_end=True),
         dreamer=dreamer.PRESETS["small"],
         # Steps are cheap beside updates. The more of them are random, the sooner does the model
         # know the passes that the policy does not take yet.
