@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 from codezero.cli.building import build_visibly, check_output, debian_archive, print_report
+from codezero.cli.options import parse_subcommand
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus, write_corpus
@@ -360,9 +361,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
-    command = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="codezero corpus", args=list(arguments)
-    )
+    command = parse_subcommand(COMMANDS, "corpus", arguments)
     code: int = command.run(flags)
     return code
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from codezero.cli.options import parse
+
 
 @dataclass
 class Options:
@@ -24,7 +26,7 @@ class Options:
 
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
-    options = tyro.cli(Options, prog="codezero curve", args=list(arguments))
+    options = parse(Options, "curve", arguments)
     from codezero.training.curves import draw_curves, read_curve
 
     curves = [read_curve(folder) for folder in options.runs]

@@ -11,6 +11,7 @@ import tyro
 
 import codezero
 from codezero._native import LLVM_VERSION, TARGETS
+from codezero.cli.options import parse
 from codezero.cli.output import print_table
 from codezero.compiler.toolchain import ALL_TOOLS, CLANG, Tool, version_line
 
@@ -33,7 +34,7 @@ class Finding:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 1 if clang, without which C and C++ cannot be compiled, is missing."""
-    options = tyro.cli(Options, prog="codezero doctor", args=list(arguments))
+    options = parse(Options, "doctor", arguments)
     findings = [_examine(tool) for tool in ALL_TOOLS]
     if options.json:
         report = {

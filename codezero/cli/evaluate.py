@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
@@ -57,7 +58,7 @@ class Options:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 1 if a program could not be evaluated, 2 if none could."""
-    options = tyro.cli(Options, prog="codezero evaluate", args=list(arguments))
+    options = parse(Options, "evaluate", arguments)
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("evaluate: --jobs and --seed are not negative")
     if not options.paths:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from codezero.cli.extras import require
+from codezero.cli.options import parse
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Options:
 
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
-    options = tyro.cli(Options, prog="codezero export", args=list(arguments))
+    options = parse(Options, "export", arguments)
     require("export", "train", "torch", "onnx", "onnxscript")
     from codezero.agents.export import export
 

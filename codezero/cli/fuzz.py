@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from codezero.cli.options import parse
 from codezero.cli.output import progress_bar
 from codezero.compiler.frontends import IR_SUFFIXES
 from codezero.compiler.program import Program
@@ -58,7 +59,7 @@ class Options:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 1 if a sequence failed."""
-    options = tyro.cli(Options, prog="codezero fuzz", args=list(arguments))
+    options = parse(Options, "fuzz", arguments)
     if not options.paths:
         raise CodeZeroError("fuzz: give at least one file or folder")
     if options.max_length < 1 or options.sequences < 1 or options.seed < 0 or options.jobs < 0:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.frontends import Source, exists
 from codezero.compiler.objectives import Objective
@@ -81,7 +82,7 @@ class Failed:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 2, and writes nothing, if a file cannot be read or compiled; 1 if LLVM fails on one."""
-    options = tyro.cli(Options, prog="codezero optimize", args=list(arguments))
+    options = parse(Options, "optimize", arguments)
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)

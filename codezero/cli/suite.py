@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from codezero.cli.building import build_visibly, debian_archive, print_report
+from codezero.cli.options import parse_subcommand
 from codezero.cli.output import print_table
 from codezero.corpus.corpus import Corpus
 from codezero.corpus.examine import Limits
@@ -103,8 +104,6 @@ COMMANDS: dict[str, Callable[..., Any]] = {"build": Build, "list": List}
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if flags:
         raise CodeZeroError("suite: compiler flags cannot be given; a package's build has its own")
-    command = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="codezero suite", args=list(arguments)
-    )
+    command = parse_subcommand(COMMANDS, "suite", arguments)
     code: int = command.run()
     return code

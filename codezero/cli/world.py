@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from codezero.cli.extras import require
+from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.errors import CodeZeroError
 from codezero.programs.load import LoadFailure, load_all
@@ -53,7 +54,7 @@ class Options:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 1 if the compiler failed on a program of a suite, 2 if on all."""
-    options = tyro.cli(Options, prog="codezero world", args=list(arguments))
+    options = parse(Options, "world", arguments)
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("world: --jobs and --seed are not negative")
     require("world", "train", "torch")

@@ -1,0 +1,62 @@
+"""Command-line options by tyro, with its complaints in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from codezero.errors import CodeZeroError
+
+T = TypeVar("T")
+
+
+def parse(options: type[T], command: str, arguments: Sequence[str], default: T | None = None) -> T:
+    """An object of a dataclass from a command's arguments.
+
+    Raises:
+        CodeZeroError: an option that there is not, or a value that it cannot have.
+        SystemExit: help was asked for, and printed.
+    """
+    prog, words = f"codezero {command}", list(arguments)
+    with _in_one_line(command):
+        if default is None:
+            return tyro.cli(options, prog=prog, args=words)
+        return tyro.cli(options, prog=prog, args=words, default=default)
+
+
+def parse_subcommand(
+    subcommands: Mapping[str, Callable[..., Any]], command: str, arguments: Sequence[str]
+) -> Any:
+    """The same for a command of several, each a dataclass; raises as `parse`."""
+    with _in_one_line(command):
+        return tyro.extras.subcommand_cli_from_dict(
+            dict(subcommands), prog=f"codezero {command}", args=list(arguments)
+        )
+
+
+@contextlib.contextmanager
+def _in_one_line(command: str) -> Iterator[None]:
+    """What tyro would print as a box on standard error becomes an error of ours."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            yield
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise CodeZeroError(f"{command}: {_summary(complaint.getvalue())}") from None
+
+
+def _summary(box: str) -> str:
+    """What is wrong, the options that may have been meant, and where they are explained."""
+    lines = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()[1:-1]]
+    end = lines.index("") if "" in lines else len(lines)  # at the first rule
+    message = " ".join(lines[:end]).rstrip(".")
+    meant = [line.split()[0] for line in lines[end:] if re.match(r"--\w", line)]
+    found = [part for part in (*meant, *re.findall(r"codezero [\w ]*--help", box)[:1]) if part]
+    return f"{message}; see {', '.join(dict.fromkeys(found))}"
