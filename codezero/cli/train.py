@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from codezero.cli.extras import require
-from codezero.dreamer.config import to_dict
+from codezero.cli.options import parse
 from codezero.errors import CodeZeroError
 from codezero.parallel import available_cores
 from codezero.training.config import PRESETS, TrainConfig
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from codezero.training.run import Cluster
     from codezero.training.trainer import Trainer, Values
 
+OF_RESUMED_RUNS = ("resume", "steps", "device", "threads", "ray", "ray-workers")
+"""Options that may be given for a run that has begun."""
 SAME_SIGNAL_SECONDS = 1.0
 """Within which signals are one: timeout(1) sends its own to the process and to its group."""
 
@@ -65,10 +67,16 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if flags:
         raise CodeZeroError("train: a corpus is compiled; there is nothing for flags to do")
     require("train", "train", "torch", "tensorboard")
-    return _train(_parse(list(arguments)))
+    return _train(_parse(arguments), _named(arguments))
 
 
-def _parse(arguments: list[str]) -> Options:
+def _named(arguments: Sequence[str]) -> list[str]:
+    """Names of the options that are given, as ``task.max-steps``."""
+    words = (word.partition("=")[0] for word in arguments if word.startswith("--"))
+    return [word.removeprefix("--").replace("_", "-") for word in words]
+
+
+def _parse(arguments: Sequence[str]) -> Options:
     """The options, with those of the preset that they name as defaults."""
     preset = Options.preset
     for index, argument in enumerate(arguments):
@@ -80,10 +88,14 @@ def _parse(arguments: list[str]) -> Options:
         raise CodeZeroError(f"train: no preset '{preset}'; choose from: {', '.join(PRESETS)}")
     settings = PRESETS[preset]
     default = Options(**{f.name: getattr(settings, f.name) for f in fields(TrainConfig)})
-    return tyro.cli(Options, prog="codezero train", args=arguments, default=default)
+    return parse(Options, "train", arguments, default)
 
 
-def _train(options: Options) -> int:
+def _train(options: Options, named: Sequence[str]) -> int:
+    """
+    Args:
+        named: which options are given; others have the defaults of the preset.
+    """
     import torch
 
     from codezero.training.run import extend_run, new_run, open_trainer, withdraw_run
@@ -92,12 +104,11 @@ def _train(options: Options) -> int:
     if given != ((True, True) if options.resume is None else (False, False)):
         raise CodeZeroError("train: give --corpus and --logdir, or --resume")
     if options.resume is not None:
-        ours, defaults = to_dict(options.run_config()), to_dict(PRESETS[Options.preset])
-        if changed := [key for key in ours if ours[key] != defaults[key] and key != "steps"]:
-            raise CodeZeroError(
-                f"train: --resume goes on under the run's own settings: not with another "
-                f"'{changed[0]}'"
-            )
+        for name in named:
+            if name not in OF_RESUMED_RUNS:
+                raise CodeZeroError(
+                    f"train: --resume goes on under the run's own settings: not with --{name}"
+                )
     if options.threads < 0:
         raise CodeZeroError("train: --threads is not negative")
     cluster = _cluster(options)
@@ -110,7 +121,7 @@ def _train(options: Options) -> int:
     else:
         assert options.resume is not None
         folder = options.resume
-        if options.steps != Options.steps:
+        if "steps" in named:
             extend_run(folder, options.steps)
     view = View(folder)
     is_new, begun = options.resume is None, False
