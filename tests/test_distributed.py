@@ -123,12 +123,35 @@ def test_nothing_stays_of_a_run_on_two_devices_that_is_killed(
     assert checkpoints.load(run / "last.pt")["steps"] >= saved + 60
 
 
+def test_a_run_on_two_devices_saves_where_all_of_it_is_asked_to_end(
+    training_corpus: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    options = [*QUICK, "--steps", "1000000", "--checkpoint-every", "1000000"]
+    process = subprocess.Popen(
+        command("--corpus", training_corpus, "--logdir", run, *options, "--device", "cpu", "cpu"),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_until(lambda: any(line.get("updates") for line in lines_of(run)))
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 130
+    state = checkpoints.load(run / "last.pt")
+    assert state["steps"] == lines_of(run)[-1]["step"] and state["learner"]["replicas"]
+
+
 # Rollouts
 
 
-def test_a_run_on_a_cluster_outlives_its_workers(training_corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first_updates", [2, 2_000], ids=["playing", "waiting"])
+def test_a_run_on_a_cluster_outlives_its_workers(
+    first_updates: int, training_corpus: Path, tmp_path: Path
+) -> None:
+    """A worker is killed while it plays, or while it waits for the learner's first updates."""
     run = tmp_path / "run"
-    options = [*QUICK, "--steps", "1000000", "--ray", "local", "--ray-workers", "1"]
+    options = [*QUICK, "--steps", "1000000", "--checkpoint-every", "1000000"]
+    options += ["--rollouts.first-updates", str(first_updates), "--log-every", "50"]
+    options += ["--ray", "local", "--ray-workers", "1"]
     process = subprocess.Popen(
         command("--corpus", training_corpus, "--logdir", run, *options),
         stdout=subprocess.DEVNULL,
@@ -137,8 +160,12 @@ def test_a_run_on_a_cluster_outlives_its_workers(training_corpus: Path, tmp_path
         start_new_session=True,
     )
     try:
-        wait_until(lambda: len(lines_of(run)) > 2)
+        wait_until(lambda: any(line["step"] >= 50 for line in lines_of(run)))
         (worker,) = workers()
+        if first_updates > 2:
+            wait_until(lambda: lines_of(run)[-1]["step"] >= 100)
+            time.sleep(2.0)
+            assert lines_of(run)[-1]["updates"] == 0
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: any(line.get("episodes/workers_lost") for line in lines_of(run)))
         lost = lines_of(run)[-1]["step"]

@@ -133,7 +133,7 @@ class ReplicatedLearner(Learner):
         for process in self._processes:
             process.join(GRACE_SECONDS)
             process.kill()
-        self._graph = None  # it holds communication, which is waited for
+        self._captured = None  # it holds communication, which is waited for
         if dist.is_initialized():
             dist.destroy_process_group()
         self._folder.cleanup()
@@ -221,7 +221,8 @@ def _replica(
     threads: int,
 ) -> None:
     """What the other processes do: as they are told, until the first one is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all; the first process decides
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _send(connection, "here")

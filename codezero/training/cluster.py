@@ -101,12 +101,18 @@ class RemoteWorker:
             limit_is_end=config.task.limit_is_end,
             in_order=False,
         )
+        self._version = -1
         return codezero.__version__, LLVM_VERSION
 
     def play(
         self, version: int, weights: Weights, random_share: float, going_on: bool
-    ) -> tuple[Experience, bool]:
-        """Some steps, or to the ends of all episodes; and whether none is under way."""
+    ) -> tuple[Experience, bool] | None:
+        """Some steps, or to the ends of all episodes; and whether none is under way.
+
+        None if the worker is not prepared: it died, and Ray has started it again.
+        """
+        if self._envs is None:
+            return None
         if version != self._version:
             self._networks.load_state_dict(weights)
             self._version = version
@@ -168,6 +174,13 @@ class RayRollouts:
             if index in self._starting:
                 message = f"a rollout worker cannot be started again: {_line(error)}"
                 raise CodeZeroError(message) from None
+            answer = None
+        except ray.exceptions.RayError as error:
+            raise CodeZeroError(f"a rollout worker failed: {_line(error)}") from None
+        if index in self._starting:
+            self._starting.discard(index)
+            return Experience()
+        if answer is None:
             # Ray starts it again, on another machine if need be; this call waits for that.
             self._starting.add(index)
             if not going_on:
@@ -175,11 +188,6 @@ class RayRollouts:
             waiting = self._workers[index].prepare.options(max_task_retries=-1).remote(self._corpus)
             self._calls[waiting] = index
             return Experience(workers_lost=1)
-        except ray.exceptions.RayError as error:
-            raise CodeZeroError(f"a rollout worker failed: {_line(error)}") from None
-        if index in self._starting:
-            self._starting.discard(index)
-            return Experience()
         experience: Experience
         experience, is_idle = answer
         if is_idle:
