@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import DreamerConfig
+from codezero.dreamer.fusion import Captured
 from codezero.dreamer.replay import Rows
 from codezero.dreamer.rssm import State
 from codezero.dreamer.world_model import Sequences, WorldModel
 
 EAGER_UPDATES = 3
-"""Updates before the rest is captured as a CUDA graph: they let libraries choose and allocate."""
+"""Updates on a GPU before the rest is captured as a CUDA graph."""
 EAGER_UPDATES_OF_MANY = 11
 """The same where several processes learn: DistributedDataParallel needs as many
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#usage-with-distributeddataparallel)."""
@@ -31,7 +33,7 @@ class Learner:
 
     Args:
         layout, actions: see `WorldModel`.
-        seed: of initial weights and all sampling; None leaves torch's generator as it is.
+        seed: of initial weights and all sampling.
         group: of processes that learn in step, each from its own share of every batch, with the
             mean of their gradients; see `codezero.dreamer.replicas`.
     """
@@ -42,7 +44,7 @@ class Learner:
         actions: int,
         config: DreamerConfig,
         device: torch.device | str = "cpu",
-        seed: int | None = 0,
+        seed: int = 0,
         group: dist.ProcessGroup | None = None,
     ) -> None:
         self.device = torch.device(device)
@@ -55,8 +57,7 @@ class Learner:
         """
         if self.device.type == "cuda":
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        if seed is not None:
-            torch.manual_seed(seed)
+        torch.manual_seed(seed)
         self.config = config
         self.world = WorldModel(layout, actions, config).to(self.device)
         self.behaviour = Behaviour(actions, config).to(self.device)
@@ -66,8 +67,8 @@ class Learner:
             self._world_loss = self._of_all(self.world)
             self._behaviour_loss = self._of_all(self.behaviour)
             self.behaviour.scale.group = group
-            if seed is not None:  # the same weights, but other random numbers
-                torch.manual_seed(seed + dist.get_rank(group))
+            # The same weights, but other random numbers.
+            torch.manual_seed(seed + dist.get_rank(group))
         settings = config.optimizer
         on_gpu = self.device.type == "cuda"
 
@@ -84,14 +85,11 @@ class Learner:
         self._world_optimizer = adam(self.world, settings.world_rate)
         self._behaviour_optimizer = adam(self.behaviour, settings.behaviour_rate)
         self.updates = 0
-        self._eager = 0
-        """Eager updates on a GPU since there was a graph."""
-        self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: Sequences | None = None
+        self._captured: Captured[Tensor] | None = None
+        """The update of ``_inputs``, on a GPU."""
         self._metrics: list[str] = []
         """Names of the numbers that describe an update."""
-        self._latest = torch.zeros(0)
-        """Those of the last update."""
         self._sum: Tensor | float = 0.0
         self._summed = 0
 
@@ -108,13 +106,13 @@ class Learner:
     def update(self, rows: Rows) -> None:
         """Learn from one batch, which `Replay.draw` gives."""
         if self._stream is not None:
-            self._update_on_gpu(rows, self._stream)
+            latest = self._update_on_gpu(rows, self._stream)
         else:
-            self._latest = self._update(Sequences(*map(torch.from_numpy, rows)))
+            latest = self._update(Sequences(*map(torch.from_numpy, rows)))
         self.updates += 1
         if self.updates % self.config.behaviour.slow_critic_every == 0:
             self.behaviour.update_slow_critic()
-        self._sum = self._latest + self._sum
+        self._sum = latest + self._sum
         self._summed += 1
 
     def metrics(self) -> dict[str, float]:
@@ -160,27 +158,16 @@ class Learner:
         optimizer.step()
         return norm.detach()
 
-    def _update_on_gpu(self, rows: Rows, stream: torch.cuda.Stream) -> None:
+    def _update_on_gpu(self, rows: Rows, stream: torch.cuda.Stream) -> Tensor:
         arrays = [torch.from_numpy(column).pin_memory() for column in rows]
         if self._inputs is None:
             self._inputs = Sequences(*(array.to(self.device) for array in arrays))
         for place, array in zip(self._inputs, arrays, strict=True):
             place.copy_(array, non_blocking=True)
-        if self._graph is not None:
-            self._graph.replay()
-        elif self._eager < (EAGER_UPDATES if self._group is None else EAGER_UPDATES_OF_MANY):
-            self._eager += 1
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                self._latest = self._update(self._inputs)
-            torch.cuda.current_stream().wait_stream(stream)
-        else:
-            self._graph = torch.cuda.CUDAGraph()
-            # Communication has a thread of its own, whose calls are not of the graph.
-            mode = "global" if self._group is None else "thread_local"
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode=mode):
-                self._latest = self._update(self._inputs)
-            self._graph.replay()
+        if self._captured is None:
+            eager = EAGER_UPDATES if self._group is None else EAGER_UPDATES_OF_MANY
+            self._captured = Captured(partial(self._update, self._inputs), stream, eager)
+        return self._captured()
 
     def state_dict(self) -> dict[str, Any]:
         """All that learning goes on from, torch's random numbers included."""
@@ -227,5 +214,4 @@ class Learner:
         torch.set_rng_state(state["random"]["cpu"].cpu())
         if self.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self.device)
-        self._graph = None
-        self._eager = 0
+        self._captured = None

@@ -62,6 +62,7 @@ class GreedyPolicy:
     """Takes the likeliest action in the likeliest state, as an exported agent does."""
 
     def __init__(self, learner: Learner, num_envs: int) -> None:
+        self.learner = learner
         self._actor = Actor(learner.world, learner.behaviour, num_envs)
 
     def act(
@@ -113,6 +114,7 @@ class Validation:
         self._programs = programs
         self._actions = actions
         self._seed = seed
+        self._greedy: GreedyPolicy | None = None
 
     def of_random(self, is_stopping: Callable[[], bool] = lambda: False) -> Score | None:
         """Of the policy that draws passes uniformly; None if it was stopped."""
@@ -122,7 +124,9 @@ class Validation:
         self, learner: Learner, is_stopping: Callable[[], bool] = lambda: False
     ) -> Score | None:
         """Of the learner's policy; None if it was stopped."""
-        return self._play(GreedyPolicy(learner, self._envs.num_envs), is_stopping)
+        if self._greedy is None or self._greedy.learner is not learner:
+            self._greedy = GreedyPolicy(learner, self._envs.num_envs)
+        return self._play(self._greedy, is_stopping)
 
     def _play(
         self, policy: GreedyPolicy | UniformPolicy, is_stopping: Callable[[], bool]
