@@ -129,7 +129,7 @@ class ReplaySettings:
     """What is learnt from."""
 
     capacity: int = 2_000_000
-    """Steps that are kept; the oldest episodes go first."""
+    """Rows that are kept, one an observation; the oldest episodes go first."""
     batch: int = 50
     """Sequences of an update."""
     length: int = 50

@@ -29,7 +29,7 @@ from codezero.errors import CodeZeroError
 from codezero.files import replacing
 
 NO_RANGE = (-1, -1)
-FORMAT = 1
+FORMAT = 2
 """Of ``last.pt`` and ``best.pt``."""
 
 

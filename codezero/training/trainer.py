@@ -88,13 +88,15 @@ class Trainer:
             while self.steps < config.steps and not self._stopping:
                 self._gather(going_on=True)
                 self._learn()
+                is_checkpoint = _passes(config.checkpoint_every, self._saved, self.steps)
+                if is_checkpoint:
+                    self._settle()
                 before, self._seen = self._seen, self.steps
                 if _passes(config.log_every, before, self.steps):
                     self._write_log()
                 if self.updates and _passes(config.validate_every, before, self.steps):
                     self._run_validation()
-                if _passes(config.checkpoint_every, self._saved, self.steps):
-                    self._settle()
+                if is_checkpoint:
                     self._save()
                     self._rollouts.begin()
             if not self._stopping:
