@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codezero.compiler.program import Program
-from codezero.corpus.entry import SCHEMA, SPLITS, Entry, entry_of
+from codezero.corpus.entry import SCHEMA, SPLITS, Entry, entry_of, stable_hash
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
 
@@ -78,6 +78,21 @@ class Corpus(Sequence[Program]):
         package = self.table.column("package")[index].as_py()
         path = self.table.column("path")[index].as_py()
         return Program(f"{package}/{path}", self._bitcode(index))
+
+    def sample(self, count: int, max_instructions: int | None = None) -> list[int]:
+        """Indices of so many programs, or of all there are: the same each time, in any order.
+
+        Args:
+            max_instructions: of programs to choose from, before optimisation.
+        """
+        columns = ("package", "path", "instructions")
+        rows = zip(*(self.table.column(name).to_pylist() for name in columns), strict=True)
+        order = {
+            index: stable_hash(f"{package}/{path}")
+            for index, (package, path, instructions) in enumerate(rows)
+            if max_instructions is None or instructions <= max_instructions
+        }
+        return sorted(order, key=order.__getitem__)[:count]
 
     def entry(self, index: int) -> Entry:
         """A program with all that is known of it."""

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
-from codezero.corpus.entry import stable_hash
 from codezero.env.environment import PhaseOrderingEnv
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.files import replacing
@@ -140,17 +139,10 @@ def sample(path: Path, programs: int, max_instructions: int) -> list[Task]:
         max_instructions: of programs to choose from, before optimisation.
     """
     corpus = Corpus(path)
-    small = corpus.table.column("instructions").to_numpy() <= max_instructions
     columns = (corpus.table.column(name).to_pylist() for name in ("package", "path", "language"))
     described = list(zip(*columns, strict=True))
-
-    def order(index: int) -> bytes:
-        package, file, _ = described[index]
-        return stable_hash(f"{package}/{file}")
-
-    chosen = sorted(np.flatnonzero(small).tolist(), key=order)[:programs]
     tasks = []
-    for index in chosen:
+    for index in corpus.sample(programs, max_instructions):
         package, file, language = described[index]
         tasks.append(Task(path.stem, package, file, language, corpus[index]))
     return tasks

@@ -26,7 +26,7 @@ from codezero.training.config import TrainConfig, in_folder
 from codezero.training.environments import ENVS_PER_CORE, make_envs
 from codezero.training.rollouts import Rollouts, RolloutWorker
 from codezero.training.trainer import Trainer, Values
-from codezero.training.validation import InTurn, Validation, choose
+from codezero.training.validation import InTurn, Validation
 
 
 def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
@@ -120,7 +120,7 @@ def open_trainer(
     held_back = Corpus(corpus, "validation")
     settings = config.task.episode_settings()
     num_envs = config.rollouts.envs or ENVS_PER_CORE * available_cores()
-    chosen = [held_back[k] for k in choose(held_back, config.validation_programs)]
+    chosen = [held_back[k] for k in held_back.sample(config.validation_programs)]
     with ExitStack() as stack:
         learner = stack.enter_context(_learner(config, settings, devices))
         validation = None

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from codezero.compiler.program import Program
-from codezero.corpus.corpus import Corpus
 from codezero.corpus.entry import stable_hash
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor
@@ -30,14 +29,6 @@ class Score:
     """Of the whole trajectories."""
     best_share: float
     """Share of programs that became as small as the baseline makes them, or smaller."""
-
-
-def choose(corpus: Corpus, count: int) -> list[int]:
-    """The same programs of a corpus each time, as many as there are up to a number."""
-    packages = corpus.table.column("package").to_pylist()
-    paths = corpus.table.column("path").to_pylist()
-    names = [f"{package}/{path}" for package, path in zip(packages, paths, strict=True)]
-    return sorted(range(len(names)), key=lambda k: stable_hash(names[k]))[:count]
 
 
 class InTurn:
