@@ -132,13 +132,7 @@ class Optimizer:
     def __init__(self, settings: EpisodeSettings, seed: int = 0) -> None:
         self._seed = seed
         self.loader = ProgramLoader()
-        self._env = PhaseOrderingEnv(
-            iter(()),  # each reset names its program
-            space=settings.space,
-            objective=settings.objective,
-            protocol=settings.protocol,
-            max_steps=settings.max_steps,
-        )
+        self._env = PhaseOrderingEnv.of(settings)
 
     def run(self, program: Program, policy: Policy) -> Optimized:
         """See `optimize`."""

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -475,3 +476,31 @@ def test_ctrl_c_ends_a_compiler(tmp_path: Path) -> None:
     start = time.monotonic()
     interrupt(process)
     assert time.monotonic() - start < 10
+
+
+def test_search_fixed_writes_a_list_for_evaluate(training_corpus: Path, tmp_path: Path) -> None:
+    found = tmp_path / "list.txt"
+    task = ("--objective", "instructions", "--protocol", "paper", "--max-steps", "10")
+    done = codezero(
+        *("search", "fixed", training_corpus, SOURCE, "-o", found, *task),
+        *("--max-instructions", "100000", "--budget", "40", "--jobs", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 programs, 1.0000 to begin with" in done.stdout
+    ratio = float(re.search(r"passes, ([\d.]+) after 40 lists", done.stdout)[1])  # type: ignore[index]
+    names = found.read_text().split()
+    assert ratio > 1 and 0 < len(names) <= 10
+    policy = ("--policy", f"fixed:{found}")
+    report = json.loads(codezero("evaluate", SOURCE, *policy, *task, "--json").stdout)
+    assert report["programs"][0]["ratio"] >= 1
+    for arguments, message in (
+        ((tmp_path / "nothing.c", "-o", found), "no such file"),
+        ((SOURCE, "-o", tmp_path / "no" / "list.txt"), "no such folder"),
+        ((SOURCE, "-o", found, "--start", tmp_path / "nothing.txt"), "cannot read the pass list"),
+        ((training_corpus, "-o", found, "--max-instructions", "1"), "no program of up to 1"),
+        ((SOURCE, "-o", found, "--budget", "soon"), "budget 'soon'"),
+        (("-o", found), "at least one corpus"),
+    ):
+        done = codezero("search", "fixed", *arguments)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,17 @@ import pytest
 from conftest import NEVER_ENDS
 
 from codezero.compiler import Module
+from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import load_space
 from codezero.env import PhaseOrderingEnv
+from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import optimize
 from codezero.search import Budget, FixedSequence, GreedySearch, RandomSearch, parse_policy
+from codezero.search.budget import Meter
+from codezero.search.fixed import FixedList, ListSearch
 
 RNG = np.random.default_rng
 
@@ -149,3 +156,51 @@ def test_bad_budgets(text: str) -> None:
 def test_bad_policies(text: str) -> None:
     with pytest.raises(CodeZeroError):
         parse_policy(text)
+
+
+# One list for many programs
+
+
+def test_a_list_is_climbed_to_and_is_worth_what_it_says(load: Callable[..., Program]) -> None:
+    programs = [load("sha256.c"), load("lzss.c")]
+    settings = EpisodeSettings(
+        load_space("sound"), Objective.INSTRUCTIONS, Protocol.PAPER, max_steps=12
+    )
+    ratios = []
+
+    def climb() -> FixedList:
+        search = ListSearch(programs, settings, seed=1, jobs=1)
+        return search.run(Budget(trials=25), lambda: ratios.append(search.best.ratio))
+
+    found = climb()
+    assert found.ratio > 1 and len(ratios) == 25 and ratios == sorted(ratios)
+    assert climb().actions == found.actions, "the same seed, another list"
+    env = PhaseOrderingEnv.of(settings)
+    gains = []
+    for program in programs:
+        passes = tuple(settings.space.names(found.actions))
+        result = optimize(program, FixedSequence("found", passes), env, RNG(0))
+        gains.append(math.log(result.ratio))
+    env.close()
+    assert found.ratio == pytest.approx(math.exp(np.mean(gains)))
+
+
+def test_a_list_that_is_behind_on_the_first_programs_is_given_up(sha256: Program) -> None:
+    settings = EpisodeSettings(load_space("sound"), Objective.INSTRUCTIONS, max_steps=5)
+    oz = settings.space.action("default<Oz>")
+    search = ListSearch([sha256] * 25, settings, start=[oz], jobs=1)
+    search.best = replace(search.best, gains=search.best.gains + 0.1)  # out of reach
+    env = PhaseOrderingEnv.of(settings)
+    assert search._race(env, (oz,), Meter(Budget())) is None
+    assert search._race(env, (oz,), Meter(Budget(seconds=1e-9))) is None
+    search.best = replace(search.best, gains=search.best.gains - 0.2)
+    assert search._race(env, (oz,), Meter(Budget())) is not None
+    env.close()
+
+
+def test_programs_that_llvm_fails_on_are_no_part_of_a_list_search(sha256: Program) -> None:
+    settings = EpisodeSettings(load_space("sound"))
+    broken = Program("broken.bc", b"BC\xc0\xde nothing")
+    assert ListSearch([broken, sha256], settings, jobs=1).programs == [sha256]
+    with pytest.raises(CodeZeroError, match="on every program"):
+        ListSearch([broken], settings, jobs=1)

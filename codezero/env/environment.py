@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, cast
 
@@ -124,6 +124,26 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             if isolated
             else None
         )
+
+    @classmethod
+    def of(
+        cls, settings: EpisodeSettings, known_costs: Mapping[str, Costs] | None = None
+    ) -> PhaseOrderingEnv:
+        """An environment whose resets name their programs.
+
+        Args:
+            known_costs: of programs by their keys, which need not be measured again.
+        """
+        env = cls(
+            iter(()),
+            space=settings.space,
+            objective=settings.objective,
+            protocol=settings.protocol,
+            max_steps=settings.max_steps,
+            observe_sizes=settings.observe_sizes,
+        )
+        env._known_costs.update(known_costs or {})
+        return env
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
