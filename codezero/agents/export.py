@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import warnings
@@ -135,6 +136,8 @@ def write_onnx(step: PolicyStep, observation_size: int, path: Path) -> None:
         torch.ones(batch),
     )
     size = torch.export.Dim("batch", min=1, max=65_536)
+    # It warns of packages that are not there and are not needed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own code
         program = torch.onnx.export(
