@@ -27,12 +27,15 @@ from codezero.agents.export import export
 from codezero.cli import train as cli
 from codezero.compiler import CompileOptions
 from codezero.compiler.program import Program
+from codezero.compiler.spaces import load_space
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import from_dict, to_dict
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.policy import Actor
 from codezero.dreamer.world_model import WorldModel
+from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
+from codezero.search.agent import AgentPolicy
 from codezero.training import checkpoints
 from codezero.training.config import PRESETS, TaskSettings, TrainConfig
 from codezero.training.environments import make_envs
@@ -458,6 +461,22 @@ def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None
     assert done.returncode == 2 and "is no agent" in done.stderr
     done = codezero("export", tmp_path, agent)
     assert done.returncode == 2 and "best.pt: no such file" in done.stderr
+
+
+def test_an_agent_that_was_trained_to_see_sizes_is_shown_them(
+    training_corpus: Path, tmp_path: Path
+) -> None:
+    run, agent = tmp_path / "run", tmp_path / "agent"
+    options = (*QUICK, "--steps", "200", "--task.observe-sizes")
+    assert execute("--corpus", training_corpus, "--logdir", run, *options).returncode == 0
+    export(run, agent, "last", "float32")
+    policy = AgentPolicy(agent)
+    with pytest.raises(CodeZeroError, match="trained to see sizes"):
+        policy.check(replace(EpisodeSettings(load_space("sound")), observe_sizes=False))
+    source = Path("examples", "sha256.c")
+    done = codezero("evaluate", source, "--json", "--policy", f"agent:{agent}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["programs"][0]["ratio"] >= 1.0
 
 
 def test_a_finished_run_goes_on_to_more_steps_and_under_its_own_settings(

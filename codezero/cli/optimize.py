@@ -88,7 +88,10 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     jobs = _jobs(options.files, options.output)
     policy = parse_policy(f"{POLICY_OF_SEARCH[options.search]}:{options.budget}")
     settings = EpisodeSettings(
-        load_space(options.space), Objective(options.objective), Protocol(options.protocol)
+        load_space(options.space),
+        Objective(options.objective),
+        Protocol(options.protocol),
+        observe_sizes=True,  # an agent that was trained without does not look at them
     )
 
     if settings.space.unsound and (options.output or options.passes):

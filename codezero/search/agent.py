@@ -42,13 +42,14 @@ class AgentPolicy:
         for what, theirs, ours in (
             ("passes", settings.space.passes, trained.space.passes),
             ("steps", settings.max_steps, trained.max_steps),
-            ("observations", settings.observe_sizes, trained.observe_sizes),
         ):
             if theirs != ours:
                 raise CodeZeroError(
                     f"{self.name} was trained for other {what}: it takes --space "
                     f"{self._agent.space_source} and --max-steps {trained.max_steps}"
                 )
+        if trained.observe_sizes and not settings.observe_sizes:
+            raise CodeZeroError(f"{self.name} was trained to see sizes: set observe_sizes")
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         with Budget().spend(env) as meter:
@@ -57,7 +58,8 @@ class AgentPolicy:
     def _actions(self, env: PhaseOrderingEnv) -> Iterator[int]:
         """Actions, each decided on what the environment has shown by then."""
         memory = self._agent.begin()
+        seen = self._agent.settings.observation_size  # sizes are the last part
         while True:
-            policy = self._agent.decide(memory, env.observation[np.newaxis])
+            policy = self._agent.decide(memory, env.observation[np.newaxis, :seen])
             memory.action = policy.argmax(-1)
             yield int(memory.action[0])
