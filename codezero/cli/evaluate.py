@@ -14,10 +14,8 @@ import tyro
 
 from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
-from codezero.compiler.objectives import Objective
-from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import DEFAULT_SPACE, load_space
-from codezero.env.episode import EpisodeSettings
+from codezero.compiler.spaces import DEFAULT_SPACE
+from codezero.env.environment import make_settings
 from codezero.errors import CodeZeroError
 from codezero.evaluation.evaluate import Failure, ProgramResult, SuiteResult, evaluate, summarize
 from codezero.programs.suites import find_suites
@@ -69,10 +67,10 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     policies = [parse_policy(text) for text in options.policy]
     if options.max_steps < 1:
         raise CodeZeroError("evaluate: --max-steps is at least 1")
-    settings = EpisodeSettings(
-        load_space(options.space),
-        Objective(options.objective),
-        Protocol(options.protocol),
+    settings = make_settings(
+        options.space,
+        options.objective,
+        options.protocol,
         options.max_steps,
         observe_sizes=True,  # an agent that was trained without does not look at them
     )

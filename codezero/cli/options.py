@@ -58,5 +58,5 @@ def _summary(box: str) -> str:
     end = lines.index("") if "" in lines else len(lines)  # at the first rule
     message = " ".join(lines[:end]).rstrip(".")
     meant = [line.split()[0] for line in lines[end:] if re.match(r"--\w", line)]
-    found = [part for part in (*meant, *re.findall(r"codezero [\w ]*--help", box)[:1]) if part]
-    return f"{message}; see {', '.join(dict.fromkeys(found))}"
+    help_ = re.findall(r"codezero [\w ]*--help", box)[:1]
+    return f"{message}; see {', '.join(dict.fromkeys([*meant, *help_]))}"

@@ -127,7 +127,10 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
     @classmethod
     def of(
-        cls, settings: EpisodeSettings, known_costs: Mapping[str, Costs] | None = None
+        cls,
+        settings: EpisodeSettings,
+        known_costs: Mapping[str, Costs] | None = None,
+        step_seconds: float = STEP_SECONDS,
     ) -> PhaseOrderingEnv:
         """An environment whose resets name their programs.
 
@@ -141,6 +144,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             protocol=settings.protocol,
             max_steps=settings.max_steps,
             observe_sizes=settings.observe_sizes,
+            step_seconds=step_seconds,
         )
         env._known_costs.update(known_costs or {})
         return env

@@ -86,16 +86,8 @@ class Foreseer:
         self._networks = networks
         self._actions = actions
         self._seed = seed
-        settings = networks.settings
-        self._env = PhaseOrderingEnv(
-            iter(()),
-            space=settings.space,
-            objective=settings.objective,
-            protocol=settings.protocol,
-            max_steps=settings.max_steps,
-            observe_sizes=settings.observe_sizes,
-            step_seconds=networks.config.task.step_seconds,
-        )
+        step_seconds = networks.config.task.step_seconds
+        self._env = PhaseOrderingEnv.of(networks.settings, step_seconds=step_seconds)
 
     def run(self, program: Program) -> Foresight:
         """Raises `ProgramError` for a program that LLVM fails on before the first pass."""
