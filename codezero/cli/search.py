@@ -11,12 +11,10 @@ import tyro
 
 from codezero.cli.options import parse_subcommand
 from codezero.cli.output import progress_bar
-from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
-from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import DEFAULT_SPACE, load_space
+from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.corpus.corpus import Corpus
-from codezero.env.episode import EpisodeSettings
+from codezero.env.environment import make_settings
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
 from codezero.programs.load import LoadFailure, load_all
@@ -68,28 +66,22 @@ class Fixed:
         if not self.out.parent.is_dir():
             raise CodeZeroError(f"search: {self.out.parent}: no such folder")
         budget = Budget.parse(self.budget)
-        settings = EpisodeSettings(
-            load_space(self.space),
-            Objective(self.objective),
-            Protocol(self.protocol),
-            self.max_steps,
+        settings = make_settings(
+            self.space, self.objective, self.protocol, self.max_steps, observe_sizes=False
         )
         start = [] if self.start is None else FixedSequence.read(self.start).actions(settings)
         programs = self._load(flags)
         search = ListSearch(programs, settings, start=start, seed=self.seed, jobs=self.jobs)
-        began = search.best
-        print(f"{len(search.programs):,} programs, {began.ratio:.4f} to begin with", flush=True)
+        best = search.best
+        print(f"{len(search.programs):,} programs, {best.ratio:.4f} to begin with", flush=True)
         try:
             self._climb(search, budget)
         finally:
-            if search.best is not began or self.start is not None:
-                names = [settings.space.passes[action].name for action in search.best.actions]
-                with replacing(self.out) as temporary:
-                    temporary.write_text("".join(f"{name}\n" for name in names))
-                print(
-                    f"{self.out}: {len(names)} passes, {search.best.ratio:.4f} "
-                    f"after {search.tried:,} lists"
-                )
+            best = search.best
+            names = settings.space.names(best.actions)
+            with replacing(self.out) as temporary:
+                temporary.write_text("".join(f"{name}\n" for name in names))
+            print(f"{self.out}: {len(names)} passes, {best.ratio:.4f} after {search.tried:,} lists")
         return 0
 
     def _load(self, flags: Sequence[str]) -> list[Program]:
