@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from toy_run import TOY, KeyEnvs, same, trainer
-from train_command import QUICK, command, execute
+from train_command import QUICK, begin, execute, go_on, wait_until
 
 from codezero.dreamer.replicas import ReplicatedLearner
 from codezero.errors import CodeZeroError
@@ -89,13 +89,6 @@ def processes_of(session: int) -> list[str]:
     return listed.stdout.splitlines()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 100.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def lines_of(run: Path) -> list[dict[str, Any]]:
     log = run / "log.jsonl"
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -106,21 +99,12 @@ def test_nothing_stays_of_a_run_on_two_devices_that_is_killed(
 ) -> None:
     run = tmp_path / "run"
     options = [*QUICK, "--steps", "1000000", "--device", "cpu", "cpu"]
-    process = subprocess.Popen(
-        command("--corpus", training_corpus, "--logdir", run, *options),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_until(lambda: (run / "last.pt").exists())
+    process = begin("--corpus", training_corpus, "--logdir", run, *options)
+    wait_until((run / "last.pt").exists, process)
     process.kill()
     process.wait()
-    wait_until(lambda: not processes_of(process.pid), 20)
-    saved = checkpoints.load(run / "last.pt")["steps"]
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "steps": saved + 60}))
-    done = execute("--resume", run, "--threads", "1")  # on one device, for a change
-    assert done.returncode == 0, done.stderr
-    assert checkpoints.load(run / "last.pt")["steps"] >= saved + 60
+    wait_until(lambda: not processes_of(process.pid), seconds=20)
+    assert go_on(run, 60) >= 60
 
 
 def test_a_run_on_two_devices_saves_where_all_of_it_is_asked_to_end(
@@ -128,11 +112,8 @@ def test_a_run_on_two_devices_saves_where_all_of_it_is_asked_to_end(
 ) -> None:
     run = tmp_path / "run"
     options = [*QUICK, "--steps", "1000000", "--checkpoint-every", "1000000"]
-    process = subprocess.Popen(
-        command("--corpus", training_corpus, "--logdir", run, *options, "--device", "cpu", "cpu"),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    options += ["--device", "cpu", "cpu"]
+    process = begin("--corpus", training_corpus, "--logdir", run, *options)
     wait_until(lambda: any(line.get("updates") for line in lines_of(run)))
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(60) == 130
@@ -152,13 +133,7 @@ def test_a_run_on_a_cluster_outlives_its_workers(
     options = [*QUICK, "--steps", "1000000", "--checkpoint-every", "1000000"]
     options += ["--rollouts.first-updates", str(first_updates), "--log-every", "50"]
     options += ["--ray", "local", "--ray-workers", "1"]
-    process = subprocess.Popen(
-        command("--corpus", training_corpus, "--logdir", run, *options),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = begin("--corpus", training_corpus, "--logdir", run, *options, stderr=subprocess.PIPE)
     try:
         wait_until(lambda: any(line["step"] >= 50 for line in lines_of(run)))
         (worker,) = workers()
@@ -177,7 +152,7 @@ def test_a_run_on_a_cluster_outlives_its_workers(
         process.kill()
     state = checkpoints.load(run / "last.pt")
     assert state["steps"] > lost and state["learner"]["updates"] > 0
-    wait_until(lambda: not workers(), 20)
+    wait_until(lambda: not workers(), seconds=20)
 
 
 def workers() -> list[int]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from toy_run import TOY, KeyEnvs, same, trainer
-from train_command import QUICK, command, execute
+from train_command import QUICK, begin, execute, go_on, wait_until
 
 from codezero.agents.export import export
 from codezero.cli import train as cli
@@ -304,26 +304,6 @@ def test_the_command_trains_validates_and_saves(training_corpus: Path, tmp_path:
     assert best["score"]["geomean"] == max(v["validation/geomean"] for v in validations)
     assert list(folder.glob("events.out.tfevents.*"))
     assert "environment steps a second" in done.stdout
-
-
-def begin(*arguments: object) -> subprocess.Popen[bytes]:
-    """A run in the background, in a process group of its own."""
-    return subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, start_new_session=True)
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-
-
-def go_on(folder: Path, steps: int) -> int:
-    """Resume a run for some more steps; its steps after that."""
-    saved = checkpoints.load(folder / "last.pt")["steps"]
-    done = execute("--resume", folder, "--threads", "1", "--steps", saved + steps)
-    assert done.returncode == 0, done.stderr
-    return int(checkpoints.load(folder / "last.pt")["steps"]) - saved
 
 
 def test_the_command_goes_on_after_it_was_killed(training_corpus: Path, tmp_path: Path) -> None:
