@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from codezero.dreamer import learner as learning
 from codezero.dreamer.config import PRESETS
 from codezero.dreamer.learner import Learner
+from codezero.dreamer.networks import initialise
 from codezero.dreamer.policy import Actor
 from codezero.dreamer.replay import Replay, Rows, Transitions
 from codezero.dreamer.rssm import State
@@ -54,12 +56,22 @@ def test_a_captured_update_does_what_an_eager_one_does(monkeypatch: pytest.Monke
 
 def test_the_kernels_of_a_gpu_compute_what_a_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses and gradients in float32, from the same weights and the same random numbers."""
+    debug = PRESETS["debug"]
+    config = replace(
+        debug,
+        sizes=replace(debug.sizes, bin_limit=3.0),
+        behaviour=replace(debug.behaviour, entropy_limit=10.0),
+    )
 
     def gradients(where: str) -> tuple[list[float], dict[str, torch.Tensor]]:
         # Nothing is drawn: all alike they take the likeliest.
         monkeypatch.setattr(torch, "rand", lambda *s, device: torch.full(s, 0.5, device=device))
         monkeypatch.setattr(torch, "rand_like", lambda x: torch.full_like(x, 0.5))
-        learner = Learner(LAYOUT, ACTIONS, PRESETS["debug"], "cpu", seed=1)
+        learner = Learner(LAYOUT, ACTIONS, config, "cpu", seed=1)
+        for head in (learner.world.reward, learner.behaviour.critic, learner.behaviour.slow_critic):
+            head.apply(
+                initialise
+            )  # they begin at zero, and what the actor would learn with rounding
         world, behaviour = learner.world.to(where), learner.behaviour.to(where)
         rows = Sequences(*(torch.from_numpy(column).to(where) for column in batches(1)[0]))
         world_loss, states, _ = world(rows)
