@@ -11,7 +11,8 @@ import numpy as np
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
-from codezero.env.episode import Costs, EpisodeSettings
+from codezero.env.episode import EpisodeSettings
+from codezero.env.reward import Costs
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader

@@ -350,6 +350,23 @@ def test_an_environment_is_decided_for_whichever_others_have_answered() -> None:
     torch.testing.assert_close(apart._states, together._states)
 
 
+def test_an_action_that_is_given_is_taken_and_remembered() -> None:
+    learner = Learner({"autophase": slice(0, 6)}, 5, PRESETS["debug"], seed=3)
+    actors = [Actor(learner.world, learner.behaviour, 2) for _ in range(2)]
+    seen, first = np.ones((2, 6), np.float32), np.ones(2, np.bool_)
+    chosen = actors[0].act([0, 1], seen, first, greedy=True)
+    other = (chosen + 1) % 5
+    given = np.array([-1, other[1]])
+    assert actors[1].act([0, 1], seen, first, greedy=True, given=given).tolist() == [
+        chosen[0],
+        other[1],
+    ]
+    for actor in actors:
+        actor.act([0, 1], seen, ~first, greedy=True)
+    differs = (actors[0]._states.h != actors[1]._states.h).any(-1)
+    assert differs.tolist() == [False, True]
+
+
 def test_a_world_model_learns_ten_episodes_by_heart() -> None:
     """Observations, rewards and ends of episodes, to near zero error."""
     rng = np.random.default_rng(0)

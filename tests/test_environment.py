@@ -17,7 +17,7 @@ from gymnasium.utils.env_checker import check_env
 
 from codezero.compiler.program import Program
 from codezero.env import PhaseOrderingEnv
-from codezero.env.episode import Costs
+from codezero.env.reward import REACH, Costs, Reward
 from codezero.errors import CodeZeroError, ProgramError
 
 
@@ -73,7 +73,42 @@ def test_rewards_follow_equation_2(env: PhaseOrderingEnv) -> None:
 
 @pytest.mark.parametrize("baseline", [100, 120])
 def test_reward_is_finite_where_the_baseline_gains_nothing(baseline: int) -> None:
-    assert Costs(initial=100, baseline=baseline).reward(100, 97) == 3.0
+    costs = Costs(initial=100, baseline=baseline)
+    assert Reward.SAVED.between(costs, 100, 97, best=100) == 3.0
+
+
+def test_the_reward_of_the_best_counts_what_is_kept(sha256: Program) -> None:
+    """Rewards sum to ln(baseline / best prefix), from 1.25 times the baseline on."""
+    env = PhaseOrderingEnv(sha256, reward="best", observe_sizes=True)
+    _, info = env.reset(seed=0)
+    assert info["initial"] > REACH * info["baseline"]
+    best, total, rewards = info["initial"], 0.0, {}
+    for name in ("sroa", "default<Oz>", "default<O2>", "iroutliner", "loop-unroll"):
+        observation, reward, _, _, step = env.step(action(env, name))
+        best, total = min(best, step["cost"]), total + float(reward)
+        rewards[name] = float(reward)
+        assert total == pytest.approx(max(np.log(REACH * info["baseline"] / best), 0))
+        assert observation[-2] == pytest.approx(best / info["baseline"])
+    assert step["cost"] > best, "it has become larger on the way, which costs nothing"
+    assert rewards["sroa"] == 0.0 < total
+    env.close()
+
+
+def test_the_best_so_far_comes_back_with_a_snapshot(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, reward="best", observe_sizes=True)
+    env.reset(seed=0)
+    handle = env.save()
+    first = env.step(action(env, "default<Oz>"))
+    env.restore(handle, [])
+    second = env.step(action(env, "default<Oz>"))
+    assert first[1] == second[1] > 0
+    assert (first[0] == second[0]).all()
+    env.close()
+
+
+def test_the_reward_of_the_best_takes_sizes() -> None:
+    with pytest.raises(CodeZeroError, match="observe them as well"):
+        PhaseOrderingEnv(iter(()), reward="best")
 
 
 def test_optimising_as_the_baseline_returns_one(sha256: Program) -> None:
@@ -104,7 +139,8 @@ def test_sizes_are_observed_on_request(sha256: Program) -> None:
     env = PhaseOrderingEnv(sha256, observe_sizes=True)
     observation, info = env.reset(seed=0)
     sizes = observation[env.settings.layout["sizes"]]
-    assert sizes == pytest.approx([1.0, info["initial"] / info["baseline"]])
+    over_baseline = info["initial"] / info["baseline"]
+    assert sizes == pytest.approx([1.0, over_baseline, over_baseline, np.log(info["initial"])])
     env.close()
 
 

@@ -31,14 +31,18 @@ from codezero.compiler.spaces import load_space
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import from_dict, to_dict
 from codezero.dreamer.learner import Learner
+from codezero.dreamer.networks import MLP
 from codezero.dreamer.policy import Actor
 from codezero.dreamer.world_model import WorldModel
 from codezero.env.episode import EpisodeSettings
+from codezero.env.reward import Costs
 from codezero.errors import CodeZeroError
+from codezero.evaluation.world_report import imagine
 from codezero.search.agent import AgentPolicy
 from codezero.training import checkpoints
 from codezero.training.config import PRESETS, TaskSettings, TrainConfig
 from codezero.training.environments import make_envs
+from codezero.training.networks import load_networks
 from codezero.training.rollouts import RolloutWorker
 from codezero.training.run import read_run
 from codezero.training.trainer import Trainer
@@ -56,7 +60,7 @@ class Greedy:
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
 
-    def act(self, *where: Any, random_share: float) -> npt.NDArray[np.int64]:
+    def act(self, *where: Any, **options: Any) -> npt.NDArray[np.int64]:
         return self._actor.act(*where, greedy=True)
 
 
@@ -211,7 +215,8 @@ def test_checkpoints_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
 
 
 def test_settings_survive_a_file_and_bad_ones_are_refused() -> None:
-    config = replace(PRESETS["paper"], steps=7)
+    paper = PRESETS["paper"]
+    config = replace(paper, steps=7, rollouts=replace(paper.rollouts, lists=("a", "b")))
     stored = json.loads(json.dumps(to_dict(config)))
     assert from_dict(TrainConfig(), stored) == config
     for path, value, message in (
@@ -227,6 +232,7 @@ def test_settings_survive_a_file_and_bad_ones_are_refused() -> None:
         (("task", "max_steps"), 0, "max_steps is 0"),
         (("task", "step_seconds"), 0.0, "step_seconds is 0.0"),
         (("seed",), -1, "not negative"),
+        (("rollouts", "lists"), "a", "is a list of texts"),
     ):
         broken = json.loads(json.dumps(stored))
         inner = broken
@@ -247,6 +253,50 @@ class FailingEnvs(KeyEnvs):
                 truncated[row], infos["end"][index] = True, "crash"
                 self._states[index] = None
         return indices, (observations, rewards, terminated, truncated, infos)
+
+
+def test_episodes_begin_with_lists() -> None:
+    """A share of them, each with a head of one; the actor does the rest, and what is random."""
+
+    class Recorder(KeyEnvs):
+        def send(self, actions: npt.NDArray[np.int64], indices: Sequence[int]) -> None:
+            sent.append(actions.copy())
+            super().send(actions, indices)
+
+    class Obedient:
+        def act(
+            self, indices: Any, *rest: Any, given: npt.NDArray[np.int64], **options: Any
+        ) -> npt.NDArray[np.int64]:
+            return np.where(given < 0, 0, given)
+
+    def play(list_share: float, random_share: float) -> npt.NDArray[np.int64]:
+        """What was done in 64 episodes, shape (steps, 64)."""
+        sent.clear()
+        envs = Recorder(64)
+        envs.np_random = np.random.default_rng(0)
+        worker = RolloutWorker(
+            envs,
+            Obedient(),
+            limit_is_end=True,
+            in_order=True,
+            lists=[[1, 1, 1], [2, 2]],
+            list_share=list_share,
+        )
+        worker.begin()
+        while not worker.is_idle:
+            worker.advance(random_share=random_share, going_on=False)
+        return np.stack(sent[1 : 1 + KeyEnvs.STEPS])
+
+    sent: list[npt.NDArray[np.int64]] = []
+    assert not play(0.0, 0.0).any()
+    always = play(1.0, 0.0)
+    assert always[0].all(), "each begins with an action of a list"
+    heads = {tuple(column) for column in always.T.tolist()}
+    rest = KeyEnvs.STEPS
+    wanted = [(1,), (1, 1), (1, 1, 1), (2,), (2, 2)]
+    assert heads == {head + (0,) * (rest - len(head)) for head in wanted}
+    assert 0.3 < (play(0.5, 0.0)[0] > 0).mean() < 0.7
+    assert 0.3 < (play(1.0, 0.5)[0] > 0).mean() < 0.7
 
 
 def test_a_step_that_failed_is_not_learnt_from() -> None:
@@ -361,6 +411,11 @@ def test_what_cannot_be_trained_is_refused_in_a_line(training_corpus: Path, tmp_
         (("--corpus", training_corpus, "--logdir", run, "--dreamer.sizes.units", 0), "units is 0"),
         (("--corpus", training_corpus, "--logdir", run, "--task.space", "nosuch"), "nosuch"),
         (("--corpus", training_corpus, "--logdir", run, "--device", "cuda:7"), "--device cuda:7"),
+        (("--corpus", training_corpus, "--logdir", run, "--task.reward", "BEST"), "observe them"),
+        (
+            ("--corpus", training_corpus, "--logdir", run, "--rollouts.lists", nothing),
+            "cannot read",
+        ),
         (("--resume", tmp_path), "is no training run"),
         (("--corpus", training_corpus, "--logdir", run, "--sed", 3), "Unrecognized options: --sed"),
         (("--corpus", training_corpus, "--logdir", run, "--steps", "many"), "'many'"),
@@ -447,8 +502,17 @@ def test_an_agent_that_was_trained_to_see_sizes_is_shown_them(
     training_corpus: Path, tmp_path: Path
 ) -> None:
     run, agent = tmp_path / "run", tmp_path / "agent"
-    options = (*QUICK, "--steps", "200", "--task.observe-sizes")
+    options = (*QUICK, "--steps", "200", "--task.observe-sizes", "--task.reward", "BEST")
     assert execute("--corpus", training_corpus, "--logdir", run, *options).returncode == 0
+    networks = load_networks(run, "last")
+    sizes = cast(MLP, networks.world.decoders["sizes"]).outputs
+    assert sizes is not None
+    with torch.no_grad():
+        sizes.weight.zero_()
+        sizes.bias[:] = np.log1p(2.0)  # symlog
+    seen = np.ones(networks.world.observation, np.float32)
+    imagined = imagine(networks, seen, [0, 1], Costs(50, 30), torch.Generator())
+    assert imagined.costs == pytest.approx(np.full(3, 2 * 30.0)), "told by sizes, not by rewards"
     export(run, agent, "last", "float32")
     policy = AgentPolicy(agent)
     with pytest.raises(CodeZeroError, match="trained to see sizes"):
@@ -487,6 +551,23 @@ def test_a_run_that_was_ended_before_its_first_checkpoint_begins_anew(
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines].count(0) == 1 and lines[-1]["step"] < 400
+
+
+def test_lists_go_with_the_run(training_corpus: Path, tmp_path: Path) -> None:
+    passes, run = tmp_path / "passes.txt", tmp_path / "run"
+    passes.write_text("mem2reg\ninstcombine\n")
+    options = ("--rollouts.lists", passes, "--rollouts.list-share", "1", "--rollouts.random-share")
+    done = execute("--corpus", training_corpus, "--logdir", run, *QUICK, *options, "0")
+    assert done.returncode == 0, done.stderr
+    passes.unlink()
+    run = run.rename(tmp_path / "moved")
+    assert go_on(run, 100) >= 100
+    space = load_space("sound")
+    rows = checkpoints.newest_rows(run / "replay", 100)
+    assert rows is not None
+    begins = np.flatnonzero(rows.is_first)
+    taken = rows.action[begins[begins + 1 < len(rows.action)] + 1]
+    assert len(taken) and (taken == space.action("mem2reg")).all()
 
 
 def test_a_users_pass_space_goes_with_the_run_and_the_agent(

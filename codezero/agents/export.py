@@ -84,6 +84,7 @@ def export(
     networks = load_networks(run, checkpoint)
     settings = networks.settings
     values = to_dict(networks.config)
+    values["rollouts"]["lists"] = [Path(path).name for path in networks.config.rollouts.lists]
     description: dict[str, Any] = {
         "format": FORMAT,
         "task": {**values["task"], "passes": [p.name for p in settings.space.passes]},

@@ -219,6 +219,10 @@ def from_dict(defaults: Any, values: dict[str, Any], where: str = "") -> Any:
             if value not in choices:
                 raise CodeZeroError(f"{where}{key} is {value!r}; choose from: {', '.join(choices)}")
             changes[key] = type(default)(value)
+        elif isinstance(default, tuple):  # of texts
+            if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+                raise CodeZeroError(f"{where}{key} is {value!r}; it is a list of texts")
+            changes[key] = tuple(value)
         elif isinstance(default, float) and isinstance(value, int):
             changes[key] = float(value)
         elif type(value) is not type(default):

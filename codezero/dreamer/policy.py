@@ -47,6 +47,7 @@ class Actor:
         self._observations = torch.zeros(num_envs, world.observation, device=device)
         self._begins, self._asked = torch.zeros(2, num_envs, dtype=torch.bool, device=device)
         self._random_share = torch.zeros((), device=device)
+        self._given = torch.full((num_envs,), -1, device=device)
         self._decide: dict[bool, Callable[[], Tensor]] = {}
         for greedy in (False, True):
             self._decide[greedy] = partial(self._decide_for_all, greedy)
@@ -64,6 +65,7 @@ class Actor:
         *,
         greedy: bool = False,
         random_share: float = 0.0,
+        given: npt.NDArray[np.int64] | None = None,
     ) -> npt.NDArray[np.int64]:
         """Actions for k of the environments.
 
@@ -73,6 +75,8 @@ class Actor:
             is_first: whether an episode begins with the observation, shape (k,).
             greedy: take the likeliest latents and the likeliest action, rather than drawing them.
             random_share: share of actions that are drawn uniformly; of no meaning where ``greedy``.
+            given: actions that are decided on already, and -1 where it is for the actor to choose,
+                shape (k,).
 
         Returns:
             Shape (k,).
@@ -84,6 +88,9 @@ class Actor:
         self._begins.copy_(torch.from_numpy(begins))
         self._asked.copy_(torch.from_numpy(asked))
         self._random_share.fill_(random_share)
+        decided = np.full(self._num_envs, -1)
+        decided[indices] = -1 if given is None else given
+        self._given.copy_(torch.from_numpy(decided))
         actions: npt.NDArray[np.int64] = self._decide[greedy]().cpu().numpy()
         return actions[indices]
 
@@ -107,6 +114,7 @@ class Actor:
             actions = sample_one_hot(policy, self._uniform(*policy.shape)).argmax(-1)
             anything = (self._uniform(envs) * policy.shape[-1]).long()
             actions = torch.where(self._uniform(envs) < self._random_share, anything, actions)
+        actions = torch.where(self._given < 0, actions, self._given)
         asked = self._asked.unsqueeze(-1)
         for before, after in zip(self._states, state, strict=True):
             before.copy_(torch.where(asked, after, before))

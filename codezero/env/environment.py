@@ -16,8 +16,9 @@ from codezero._native import LLVMError
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace, load_space
-from codezero.env.episode import Costs, End, Episode, EpisodeSettings, Observation, Step
+from codezero.env.episode import End, Episode, EpisodeSettings, Observation, Step
 from codezero.env.programs import Programs, ProgramSource
+from codezero.env.reward import Costs, Reward
 from codezero.errors import ProgramError
 from codezero.isolation import Worker, WorkerFailure, WorkerTimedOut
 
@@ -35,6 +36,7 @@ def make_settings(
     protocol: Protocol | str,
     max_steps: int,
     observe_sizes: bool,
+    reward: Reward | str = Reward.SAVED,
 ) -> EpisodeSettings:
     """Settings from what a user may write: names for spaces, objectives and protocols."""
     return EpisodeSettings(
@@ -43,6 +45,7 @@ def make_settings(
         protocol=Protocol(protocol),
         max_steps=max_steps,
         observe_sizes=observe_sizes,
+        reward=Reward(reward),
     )
 
 
@@ -59,11 +62,12 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
     **Observation**: float32, shape ``(56 + len(space),)``. The 56 Autophase features over the
     program's current instruction count, then how often each action was taken over ``max_steps``
-    (Appendix B.2 of the paper). With ``observe_sizes`` two more: the cost over the start's and
-    over the baseline's. `settings.layout` names the slices.
+    (Appendix B.2 of the paper). With ``observe_sizes`` four more: the cost over the start's and
+    over the baseline's, the least so far over the baseline's, and the logarithm of the start's.
+    `settings.layout` names the slices.
 
     **Reward**: equation (2), ``(C(s_t) - C(s_t+1)) / max(C(s_0) - C(s_b), 1)``. The return of an
-    episode above 1 is a program smaller than the baseline makes it.
+    episode above 1 is a program smaller than the baseline makes it. Or, as a `Reward` says.
 
     **End**: truncated after ``max_steps``; terminated when the program has grown to more than 4
     times its instructions at the start + 3,000; truncated when LLVM crashes, reports an error or
@@ -80,7 +84,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         objective: ``"instructions"`` or ``"text"``.
         protocol: ``"clang"`` or ``"paper"``.
         max_steps: length of an episode (the paper's 45).
-        observe_sizes: append the two relative sizes to the observation.
+        observe_sizes: append sizes to the observation.
+        reward: a `Reward`, or its name: ``"saved"`` or ``"best"``.
         step_seconds: wall time of a step.
         isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
@@ -97,10 +102,11 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         protocol: Protocol | str = Protocol.CLANG,
         max_steps: int = 45,
         observe_sizes: bool = False,
+        reward: Reward | str = Reward.SAVED,
         step_seconds: float = STEP_SECONDS,
         isolated: bool = True,
     ) -> None:
-        self.settings = make_settings(space, objective, protocol, max_steps, observe_sizes)
+        self.settings = make_settings(space, objective, protocol, max_steps, observe_sizes, reward)
         self.action_space = gymnasium.spaces.Discrete(len(self.settings.space))
         self.observation_space = observation_space(self.settings)
         if not step_seconds > 0:
@@ -144,6 +150,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             protocol=settings.protocol,
             max_steps=settings.max_steps,
             observe_sizes=settings.observe_sizes,
+            reward=settings.reward,
             step_seconds=step_seconds,
         )
         env._known_costs.update(known_costs or {})

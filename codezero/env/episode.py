@@ -7,8 +7,9 @@ constants of this file are part of the environment's definition; docs/environmen
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +20,12 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import PassSpace
+from codezero.env.reward import Costs, Reward
+from codezero.errors import CodeZeroError
 from codezero.programs.load import FINISH, parse_module
 
 NUM_AUTOPHASE = 56
+NUM_SIZES = 4
 
 GROWTH_FACTOR, GROWTH_ALLOWANCE = 4, 3_000
 """An episode ends when instructions exceed factor x start + allowance: nested unrolling and
@@ -59,8 +63,11 @@ class EpisodeSettings:
         objective: the cost C(s) that rewards measure.
         protocol: where optimisation starts and which baseline it is compared with.
         max_steps: steps after which an episode is truncated.
-        observe_sizes: append two numbers to the observation: the cost relative to the start's and
-            to the baseline's.
+        observe_sizes: append `NUM_SIZES` numbers to the observation: the cost over the start's,
+            over the baseline's, the least so far over the baseline's, and the logarithm of the
+            start's.
+        reward: what a step is worth. `Reward.BEST` takes ``observe_sizes``: what it pays for
+            depends on the best so far, which has to be seen.
     """
 
     space: PassSpace
@@ -68,10 +75,13 @@ class EpisodeSettings:
     protocol: Protocol = Protocol.CLANG
     max_steps: int = 45
     observe_sizes: bool = False
+    reward: Reward = Reward.SAVED
 
     def __post_init__(self) -> None:
         if self.max_steps < 1:
             raise ValueError(f"max_steps is {self.max_steps}; an episode has at least one step")
+        if self.reward is Reward.BEST and not self.observe_sizes:
+            raise CodeZeroError("the reward 'best' depends on sizes: observe them as well")
 
     @property
     def layout(self) -> dict[str, slice]:
@@ -82,33 +92,12 @@ class EpisodeSettings:
             "histogram": slice(NUM_AUTOPHASE, histogram),
         }
         if self.observe_sizes:
-            layout["sizes"] = slice(histogram, histogram + 2)
+            layout["sizes"] = slice(histogram, histogram + NUM_SIZES)
         return layout
 
     @property
     def observation_size(self) -> int:
-        return NUM_AUTOPHASE + len(self.space) + 2 * self.observe_sizes
-
-
-@dataclass(frozen=True)
-class Costs:
-    """C(s_0) and C(s_b): what equation (2) normalises by."""
-
-    initial: int
-    baseline: int
-
-    def reward(self, before: int, after: int) -> float:
-        """Equation (2): (C(s_t) - C(s_t+1)) / (C(s_0) - C(s_b)).
-
-        Where the baseline gains nothing, or loses, the denominator is 1: the reward is then the
-        cost saved in the objective's own unit.
-        """
-        return (before - after) / self.unit
-
-    @property
-    def unit(self) -> int:
-        """The cost that a reward of 1 saves."""
-        return max(self.initial - self.baseline, 1)
+        return NUM_AUTOPHASE + len(self.space) + NUM_SIZES * self.observe_sizes
 
 
 class Step(NamedTuple):
@@ -132,12 +121,12 @@ class _State:
     observation: Observation
     instructions: int
     cost: int
+    best: int
+    """The least cost so far."""
     steps: int = 0
 
     def copy(self) -> _State:
-        return _State(
-            self.module.clone(), self.observation.copy(), self.instructions, self.cost, self.steps
-        )
+        return replace(self, module=self.module.clone(), observation=self.observation.copy())
 
 
 class Episode:
@@ -169,14 +158,15 @@ class Episode:
         observation = np.zeros(self.settings.observation_size, np.float32)
         instructions = module.observe(observation[:NUM_AUTOPHASE])
         self._max_instructions = growth_limit(instructions)
-        self._begin(_State(module, observation, instructions, self._costs.initial))
+        initial = self._costs.initial
+        self._begin(_State(module, observation, instructions, initial, initial))
         self._snapshots.clear()
         return self._observe(), self._costs
 
     def step(self, action: int) -> Step:
         """Run one pass. See `PhaseOrderingEnv.step`."""
         state = self._state
-        before = state.cost
+        before, best = state.cost, state.best
         changed = self.settings.space.passes[action].run(state.module)
         self._histogram[action] += 1 / self.settings.max_steps
         state.steps += 1
@@ -191,11 +181,12 @@ class Episode:
                 state.cost = max(before, GROWTH_FACTOR * self._costs.initial)
             else:
                 state.cost = self._measure(state.module)
+        state.best = min(best, state.cost)
         truncated = not terminated and state.steps >= self.settings.max_steps
         end = End.GROWTH if terminated else End.STEPS if truncated else None
         return Step(
             self._observe(),
-            self._costs.reward(before, state.cost),
+            self.settings.reward.between(self._costs, before, state.cost, best),
             terminated,
             truncated,
             state.cost,
@@ -262,8 +253,11 @@ class Episode:
     def _observe(self) -> Observation:
         state = self._state
         if self.settings.observe_sizes:
+            initial, baseline = max(self._costs.initial, 1), max(self._costs.baseline, 1)
             state.observation[self._layout["sizes"]] = (
-                state.cost / max(self._costs.initial, 1),
-                state.cost / max(self._costs.baseline, 1),
+                state.cost / initial,
+                state.cost / baseline,
+                state.best / baseline,
+                math.log(initial),
             )
         return state.observation.copy()

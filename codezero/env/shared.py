@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codezero.compiler.program import Program
-from codezero.env.episode import Costs, End, Episode, EpisodeSettings, Step
+from codezero.env.episode import End, Episode, EpisodeSettings, Step
+from codezero.env.reward import Costs
 
 
 @dataclass(frozen=True)

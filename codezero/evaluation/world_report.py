@@ -18,7 +18,7 @@ from codezero.dreamer.policy import Actor
 from codezero.dreamer.replay import smooth, unsmooth
 from codezero.dreamer.rssm import State
 from codezero.env.environment import PhaseOrderingEnv
-from codezero.env.episode import Costs
+from codezero.env.reward import Costs
 from codezero.errors import CodeZeroError
 from codezero.parallel import run_all
 from codezero.search.sequences import FAILURES
@@ -167,7 +167,8 @@ def imagine(
 
     Args:
         observation: of the program as it is at the start, shape (D,).
-        costs: of the start and the baseline, which equation (2) tells costs by from rewards.
+        costs: of the start and the baseline, which costs are told by: from sizes where the model
+            sees them, and else from rewards, by equation (2).
     """
     world, rssm = networks.world, networks.world.rssm
 
@@ -189,14 +190,15 @@ def imagine(
         state = rssm.imagine_one(rssm.weights, state, same(action), uniform())
         states.append(state)
     features = State(*map(torch.stack, zip(*states, strict=True))).features
-    autophase = world.decode(features)[..., networks.settings.layout["autophase"]]
+    layout = networks.settings.layout
+    observed = _mean(world.decode(features))
     rewards = _mean(world.predict_reward(features[1:]))
-    saved = unsmooth(rewards, networks.config.dreamer.replay.smoothing).cumsum()
-    return Trajectory(
-        _mean(autophase),
-        rewards,
-        costs.initial - np.concatenate([[0.0], saved]) * costs.unit,
-    )
+    if "sizes" in layout:
+        of_costs = observed[:, layout["sizes"]][:, 1] * costs.baseline
+    else:
+        saved = unsmooth(rewards, networks.config.dreamer.replay.smoothing).cumsum()
+        of_costs = costs.initial - np.concatenate([[0.0], saved]) * costs.unit
+    return Trajectory(observed[:, layout["autophase"]], rewards, of_costs)
 
 
 def _mean(samples: torch.Tensor) -> Float:

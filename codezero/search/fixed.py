@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
-from codezero.env.episode import Costs, EpisodeSettings
+from codezero.env.episode import EpisodeSettings
+from codezero.env.reward import Costs
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.parallel import run_all, run_each
 from codezero.search.budget import Budget, Meter

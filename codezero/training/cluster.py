@@ -61,14 +61,21 @@ class RemoteWorker:
     Args:
         settings: the decision process.
         config: the run's.
+        lists: those of the run's that episodes begin with, as actions.
         envs: environments, a process each.
         seed: which programs are drawn.
     """
 
     def __init__(
-        self, settings: EpisodeSettings, config: TrainConfig, envs: int, seed: Sequence[int]
+        self,
+        settings: EpisodeSettings,
+        config: TrainConfig,
+        lists: Sequence[Sequence[int]],
+        envs: int,
+        seed: Sequence[int],
     ) -> None:
         self._settings, self._config, self._num_envs = settings, config, envs
+        self._lists = lists
         # One that is started again after a crash draws other programs than before.
         self._seed = [*seed, os.getpid()]
         self._version = -1
@@ -100,6 +107,8 @@ class RemoteWorker:
             Actor(world, behaviour, envs),
             limit_is_end=config.task.limit_is_end,
             in_order=False,
+            lists=self._lists,
+            list_share=config.rollouts.list_share,
         )
         self._version = -1
         return codezero.__version__, LLVM_VERSION
@@ -248,9 +257,10 @@ def ray_rollouts(
                 f"the cluster has cores for {fitting} workers of {cores}, not for {workers}"
             )
         stored = ray.put(np.fromfile(corpus, np.uint8))
+        lists = config.rollouts.read_lists(settings)
         remote = ray.remote(num_cpus=cores, max_restarts=-1)(RemoteWorker)
         handles = [
-            remote.remote(settings, config, envs, [config.seed, index])
+            remote.remote(settings, config, lists, envs, [config.seed, index])
             for index in range(workers or fitting)
         ]
         _prepare(handles, stored)

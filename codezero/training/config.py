@@ -12,7 +12,9 @@ from codezero.compiler.spaces import DEFAULT_SPACE, load_space
 from codezero.dreamer import config as dreamer
 from codezero.dreamer.config import DreamerConfig
 from codezero.env.episode import EpisodeSettings
+from codezero.env.reward import Reward
 from codezero.errors import CodeZeroError
+from codezero.search.sequences import FixedSequence
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class TaskSettings:
     protocol: Protocol = Protocol.CLANG
     max_steps: int = 45
     observe_sizes: bool = False
+    reward: Reward = Reward.SAVED
     step_seconds: float = 10.0
     """Wall time of a step."""
     limit_is_end: bool = False
@@ -44,6 +47,7 @@ class TaskSettings:
             protocol=self.protocol,
             max_steps=self.max_steps,
             observe_sizes=self.observe_sizes,
+            reward=self.reward,
         )
 
 
@@ -59,16 +63,30 @@ class RolloutSettings:
     """Share of uniformly random actions afterwards."""
     first_updates: int = 100
     """Updates after the random steps, before the agent acts."""
+    lists: tuple[str, ...] = ()
+    """Files of passes, a pass a line, that some episodes begin with a part of."""
+    list_share: float = 0.3
+    """Share of the episodes that do, where there are lists."""
     steps_per_update: float = 5.0
     """Environment steps for each update after that."""
     in_order: bool = False
     """Wait for every environment at each step, so that a run can be repeated exactly."""
 
+    def read_lists(self, settings: EpisodeSettings) -> list[list[int]]:
+        """The lists as actions.
+
+        Raises:
+            CodeZeroError: a file that cannot be read, or is no list of the space's passes.
+        """
+        return [FixedSequence.read(Path(path)).actions(settings) for path in self.lists]
+
     def __post_init__(self) -> None:
         if self.envs < 0 or self.random_steps < 0 or self.first_updates < 0:
             raise CodeZeroError("envs, random_steps and first_updates are not negative")
-        if not (0 <= self.random_share <= 1 and self.steps_per_update > 0):
-            raise CodeZeroError("random_share is between 0 and 1, steps_per_update more than 0")
+        if not (0 <= self.random_share <= 1 and 0 <= self.list_share <= 1):
+            raise CodeZeroError("random_share and list_share are between 0 and 1")
+        if not self.steps_per_update > 0:
+            raise CodeZeroError("steps_per_update is more than 0")
 
 
 @dataclass(frozen=True)
@@ -102,10 +120,12 @@ class TrainConfig:
 
 
 def in_folder(config: TrainConfig, folder: Path) -> TrainConfig:
-    """A run's settings as its folder has them, with the place of its pass space."""
-    if config.task.space != SPACE_FILE:
-        return config
-    return replace(config, task=replace(config.task, space=str(folder / SPACE_FILE)))
+    """A run's settings as its folder has them, with the places of its pass space and its lists."""
+    task, rollouts = config.task, config.rollouts
+    if task.space == SPACE_FILE:
+        task = replace(task, space=str(folder / SPACE_FILE))
+    rollouts = replace(rollouts, lists=tuple(str(folder / name) for name in rollouts.lists))
+    return replace(config, task=task, rollouts=rollouts)
 
 
 PRESETS = {

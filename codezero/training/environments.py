@@ -24,5 +24,6 @@ def make_envs(
         protocol=settings.protocol,
         max_steps=settings.max_steps,
         observe_sizes=settings.observe_sizes,
+        reward=settings.reward,
         step_seconds=step_seconds,
     )

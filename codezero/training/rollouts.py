@@ -73,18 +73,31 @@ class ActorLike(Protocol):
         is_first: npt.NDArray[np.bool_],
         *,
         random_share: float,
+        given: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int64]: ...
 
 
 class _Recording:
     """An episode under way."""
 
-    def __init__(self, observation: npt.NDArray[np.float32], baseline: int, cost: int) -> None:
+    def __init__(
+        self,
+        observation: npt.NDArray[np.float32],
+        baseline: int,
+        cost: int,
+        given: Sequence[int],
+    ) -> None:
         self.observations = [observation.copy()]
         self.actions: list[int] = []
         self.rewards: list[float] = []
         self.baseline = baseline
         self.best = cost
+        self._given = given
+
+    def next_given(self) -> int:
+        """The next action, or -1 where it is for the actor to choose."""
+        taken = len(self.actions)
+        return self._given[taken] if taken < len(self._given) else -1
 
 
 class RolloutWorker:
@@ -95,14 +108,27 @@ class RolloutWorker:
         actor: decides, for ``envs.num_envs`` environments.
         limit_is_end: whether the limit on steps counts as an end for good.
         in_order: wait for every environment at each step.
+        lists: of actions that some episodes begin with, each with a part of one, from its head on:
+            what follows is then learnt from states that are worth going on from, as in "Jump-Start
+            Reinforcement Learning" (Uchendu et al., ICML 2023).
+        list_share: of episodes that do.
     """
 
     def __init__(
-        self, envs: Environments, actor: ActorLike, *, limit_is_end: bool, in_order: bool
+        self,
+        envs: Environments,
+        actor: ActorLike,
+        *,
+        limit_is_end: bool,
+        in_order: bool,
+        lists: Sequence[Sequence[int]] = (),
+        list_share: float = 0.0,
     ) -> None:
         self._envs = envs
         self._actor = actor
         self._limit_is_end = limit_is_end
+        self._lists = lists
+        self._list_share = list_share
         # With half of them waited for, the others compute while the policy decides.
         self._at_least = envs.num_envs if in_order else max(envs.num_envs // 2, 1)
         self._recordings: dict[int, _Recording] = {}
@@ -143,7 +169,10 @@ class RolloutWorker:
         for row, index in enumerate(indices.tolist()):
             if starts[row]:
                 self._recordings[index] = _Recording(
-                    observations[row], int(infos["baseline"][index]), int(infos["cost"][index])
+                    observations[row],
+                    int(infos["baseline"][index]),
+                    int(infos["cost"][index]),
+                    self._draw_given(random_share),
                 )
                 continue
             experience.steps += 1
@@ -158,7 +187,11 @@ class RolloutWorker:
         actions = np.zeros(len(indices), np.int64)
         if len(going):
             actions[going] = self._actor.act(
-                indices[going], observations[going], starts[going], random_share=random_share
+                indices[going],
+                observations[going],
+                starts[going],
+                random_share=random_share,
+                given=np.array([self._recordings[k].next_given() for k in indices[going].tolist()]),
             )
         for row in going.tolist():
             self._recordings[int(indices[row])].actions.append(int(actions[row]))
@@ -169,6 +202,15 @@ class RolloutWorker:
         if not going_on:
             self._idle = np.concatenate([self._idle, np.delete(indices, going)])
         return experience
+
+    def _draw_given(self, random_share: float) -> Sequence[int]:
+        """Actions for an episode to begin with; with gaps for the actor, as many as are random."""
+        rng = self._envs.np_random
+        if not self._lists or rng.random() >= self._list_share:
+            return ()
+        chosen = self._lists[int(rng.integers(len(self._lists)))]
+        head = chosen[: int(rng.integers(len(chosen))) + 1]
+        return [-1 if rng.random() < random_share else action for action in head]
 
     def _conclude(self, experience: Experience, index: int, terminated: bool, end: str) -> None:
         recording = self._recordings.pop(index)

@@ -37,7 +37,10 @@ def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
     """
     if (folder / "config.json").exists():
         raise CodeZeroError(f"{folder} is a training run: go on with --resume, or name another")
-    space = config.task.episode_settings().space
+    settings = config.task.episode_settings()
+    lists = config.rollouts.read_lists(settings)
+    if not all(lists):
+        raise CodeZeroError("a list of --rollouts.lists has no pass")
     if not len(Corpus(corpus, "train")):
         raise CodeZeroError(f"{corpus} has no program of the split 'train'")
     if config.validation_programs and not len(Corpus(corpus, "validation")):
@@ -53,7 +56,12 @@ def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
         with replacing(folder / SPACE_FILE) as temporary:
             shutil.copyfile(config.task.space, temporary)
         config = replace(config, task=replace(config.task, space=SPACE_FILE))
-    passes = [p.name for p in space.passes]
+    names = tuple(f"list-{k}.txt" for k in range(len(lists)))
+    for path, name in zip(config.rollouts.lists, names, strict=True):
+        with replacing(folder / name) as temporary:
+            shutil.copyfile(path, temporary)
+    config = replace(config, rollouts=replace(config.rollouts, lists=names))
+    passes = [p.name for p in settings.space.passes]
     stored = {**to_dict(config), "corpus": str(corpus.resolve()), "passes": passes}
     checkpoints.write_config(folder, stored)
 
@@ -178,6 +186,8 @@ def _rollouts(
             Actor(learner.world, learner.behaviour, num_envs),
             limit_is_end=config.task.limit_is_end,
             in_order=config.rollouts.in_order,
+            lists=config.rollouts.read_lists(settings),
+            list_share=config.rollouts.list_share,
         )
     finally:
         envs.close()
