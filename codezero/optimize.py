@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -133,17 +134,35 @@ class Optimizer:
     def __init__(self, settings: EpisodeSettings, seed: int = 0) -> None:
         self._seed = seed
         self.loader = ProgramLoader()
-        self._env = PhaseOrderingEnv.of(settings)
+        self._settings = settings
+        self._envs: dict[tuple[str, ...], PhaseOrderingEnv] = {}
+        """By what they show."""
+        self._interrupted = False
+        self._lock = threading.Lock()
 
     def run(self, program: Program, policy: Policy) -> Optimized:
         """See `optimize`."""
-        return optimize(program, policy, self._env, np.random.default_rng(self._seed))
+        env = self._env(policy.observes)
+        return optimize(program, policy, env, np.random.default_rng(self._seed))
+
+    def _env(self, observes: tuple[str, ...]) -> PhaseOrderingEnv:
+        with self._lock:
+            if observes not in self._envs:
+                settings = replace(self._settings, observe=observes)
+                self._envs[observes] = PhaseOrderingEnv.of(settings)
+                if self._interrupted:
+                    self._envs[observes].interrupt()
+            return self._envs[observes]
 
     def interrupt(self) -> None:
-        """End the run under way. May be called from any thread."""
-        self._env.interrupt()
+        """End the run under way, and all later ones. May be called from any thread."""
+        with self._lock:
+            self._interrupted = True
+            for env in self._envs.values():
+                env.interrupt()
         self.loader.interrupt()
 
     def close(self) -> None:
-        self._env.close()
+        for env in self._envs.values():
+            env.close()
         self.loader.close()

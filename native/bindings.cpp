@@ -73,6 +73,10 @@ NB_MODULE(_native, M) {
   M.doc() =
       "LLVM in the process: one module in memory, the passes, the features.";
   M.attr("LLVM_VERSION") = LLVM_VERSION_STRING;
+  nb::list ShapeFeatures;
+  for (const std::string &Name : shapeFeatures())
+    ShapeFeatures.append(Name);
+  M.attr("SHAPE_FEATURES") = nb::tuple(ShapeFeatures);
   nb::list Targets;
   for (const char *Name : codegenTargets())
     Targets.append(Name);
@@ -218,6 +222,20 @@ NB_MODULE(_native, M) {
           "Write the Autophase features over the instruction count to "
           "``out``,\n"
           "float32, shape (56,). Returns the instruction count.")
+      .def(
+          "observe_shape",
+          [](const Module &Self, nb::ndarray<float, nb::shape<NumShapeFeatures>,
+                                             nb::c_contig, nb::device::cpu>
+                                     Ratios) {
+            nb::gil_scoped_release Release;
+            Self.observeShape(std::span<float, NumShapeFeatures>(
+                Ratios.data(), NumShapeFeatures));
+          },
+          nb::arg("out").noconvert(),
+          "Write what the program is made of to ``out``, float32, shape\n"
+          "(len(SHAPE_FEATURES),): opcodes, types, operands, calls, functions, "
+          "and how\n"
+          "much of it is there twice, each over the instruction count.")
       .def("text_size", &Module::textSize, WithoutGIL(),
            "options"_a = CompileOptions(),
            "Bytes of executable sections after code generation for the "

@@ -255,6 +255,11 @@ uint64_t Module::observe(std::span<float, NumAutophaseFeatures> Ratios) {
   return Instructions;
 }
 
+void Module::observeShape(std::span<float, NumShapeFeatures> Ratios) const {
+  std::lock_guard Lock(Owner->Mutex);
+  codezero::observeShape(*IR, Ratios);
+}
+
 uint64_t Module::structuralHash() const {
   std::lock_guard Lock(Owner->Mutex);
   return StructuralHash(*withoutNames(*IR), /*DetailedHash=*/true);

@@ -6,6 +6,7 @@
 #include "autophase.h"
 #include "codegen.h"
 #include "errors.h"
+#include "shape.h"
 
 #include <cstdint>
 #include <memory>
@@ -71,6 +72,8 @@ public:
   AutophaseFeatures autophase();
   // Autophase over the instruction count, which is returned.
   uint64_t observe(std::span<float, NumAutophaseFeatures> Ratios);
+  // See shape.h.
+  void observeShape(std::span<float, NumShapeFeatures> Ratios) const;
   uint64_t structuralHash() const;
   // Every function with a body.
   std::vector<FunctionSummary> functions() const;

@@ -36,7 +36,7 @@ def action(env: PhaseOrderingEnv, name: str) -> int:
 @pytest.mark.parametrize("objective", ["instructions", "text"])
 def test_check_env(sha256: Program, isolated: bool, objective: str) -> None:
     env = PhaseOrderingEnv(
-        sha256, space="autophase", objective=objective, isolated=isolated, observe_sizes=True
+        sha256, space="autophase", objective=objective, isolated=isolated, observe=["sizes"]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -79,7 +79,7 @@ def test_reward_is_finite_where_the_baseline_gains_nothing(baseline: int) -> Non
 
 def test_the_reward_of_the_best_counts_what_is_kept(sha256: Program) -> None:
     """Rewards sum to ln(baseline / best prefix), from 1.25 times the baseline on."""
-    env = PhaseOrderingEnv(sha256, reward="best", observe_sizes=True)
+    env = PhaseOrderingEnv(sha256, reward="best", observe=["sizes"])
     _, info = env.reset(seed=0)
     assert info["initial"] > REACH * info["baseline"]
     best, total, rewards = info["initial"], 0.0, {}
@@ -95,7 +95,7 @@ def test_the_reward_of_the_best_counts_what_is_kept(sha256: Program) -> None:
 
 
 def test_the_best_so_far_comes_back_with_a_snapshot(sha256: Program) -> None:
-    env = PhaseOrderingEnv(sha256, reward="best", observe_sizes=True)
+    env = PhaseOrderingEnv(sha256, reward="best", observe=["sizes"])
     env.reset(seed=0)
     handle = env.save()
     first = env.step(action(env, "default<Oz>"))
@@ -136,7 +136,7 @@ def test_observation_is_autophase_and_histogram(env: PhaseOrderingEnv) -> None:
 
 
 def test_sizes_are_observed_on_request(sha256: Program) -> None:
-    env = PhaseOrderingEnv(sha256, observe_sizes=True)
+    env = PhaseOrderingEnv(sha256, observe=["sizes"])
     observation, info = env.reset(seed=0)
     sizes = observation[env.settings.layout["sizes"]]
     over_baseline = info["initial"] / info["baseline"]

@@ -34,7 +34,6 @@ from codezero.dreamer.learner import Learner
 from codezero.dreamer.networks import MLP
 from codezero.dreamer.policy import Actor
 from codezero.dreamer.world_model import WorldModel
-from codezero.env.episode import EpisodeSettings
 from codezero.env.reward import Costs
 from codezero.errors import CodeZeroError
 from codezero.evaluation.world_report import imagine
@@ -498,11 +497,20 @@ def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None
     assert done.returncode == 2 and "best.pt: no such file" in done.stderr
 
 
-def test_an_agent_that_was_trained_to_see_sizes_is_shown_them(
+def test_an_agent_that_was_trained_to_see_more_is_shown_it(
     training_corpus: Path, tmp_path: Path
 ) -> None:
     run, agent = tmp_path / "run", tmp_path / "agent"
-    options = (*QUICK, "--steps", "200", "--task.observe-sizes", "--task.reward", "BEST")
+    options = (
+        *QUICK,
+        "--steps",
+        "200",
+        "--task.observe",
+        "shape",
+        "sizes",
+        "--task.reward",
+        "BEST",
+    )
     assert execute("--corpus", training_corpus, "--logdir", run, *options).returncode == 0
     networks = load_networks(run, "last")
     sizes = cast(MLP, networks.world.decoders["sizes"]).outputs
@@ -515,8 +523,7 @@ def test_an_agent_that_was_trained_to_see_sizes_is_shown_them(
     assert imagined.costs == pytest.approx(np.full(3, 2 * 30.0)), "told by sizes, not by rewards"
     export(run, agent, "last", "float32")
     policy = AgentPolicy(agent)
-    with pytest.raises(CodeZeroError, match="trained to see sizes"):
-        policy.check(replace(EpisodeSettings(load_space("sound")), observe_sizes=False))
+    assert policy.observes == ("shape", "sizes")
     source = Path("examples", "sha256.c")
     done = codezero("evaluate", source, "--json", "--policy", f"agent:{agent}")
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ FORMAT = 1
 OUTPUTS = ("policy", "next_h", "next_z")
 SPACE_FILE = "space.toml"
 """A pass space that is not built in, in the agent's folder."""
-TASK_KEYS = {"space", "passes", "objective", "protocol", "max_steps", "observe_sizes"}
+TASK_KEYS = {"space", "passes", "objective", "protocol", "max_steps", "observe"}
 
 Float = npt.NDArray[np.float32]
 
@@ -125,7 +125,7 @@ class Agent(PolicyRuntime):
             objective=Objective(task["objective"]),
             protocol=Protocol(task["protocol"]),
             max_steps=task["max_steps"],
-            observe_sizes=task["observe_sizes"],
+            observe=tuple(task["observe"]),
         )
         by_row = self.description["policy"]["precision"] == "int8"
         super().__init__(folder / "policy.onnx", by_row=by_row)

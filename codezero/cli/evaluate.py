@@ -72,7 +72,6 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         options.objective,
         options.protocol,
         options.max_steps,
-        observe_sizes=True,  # an agent that was trained without does not look at them
     )
     with progress_bar() as progress:
         total = sum(len(suite.programs) for suite in suites) * len(policies)

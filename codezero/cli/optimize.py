@@ -91,7 +91,6 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         load_space(options.space),
         Objective(options.objective),
         Protocol(options.protocol),
-        observe_sizes=True,  # an agent that was trained without does not look at them
     )
 
     if settings.space.unsound and (options.output or options.passes):

@@ -66,9 +66,7 @@ class Fixed:
         if not self.out.parent.is_dir():
             raise CodeZeroError(f"search: {self.out.parent}: no such folder")
         budget = Budget.parse(self.budget)
-        settings = make_settings(
-            self.space, self.objective, self.protocol, self.max_steps, observe_sizes=False
-        )
+        settings = make_settings(self.space, self.objective, self.protocol, self.max_steps)
         start = [] if self.start is None else FixedSequence.read(self.start).actions(settings)
         programs = self._load(flags)
         search = ListSearch(programs, settings, start=start, seed=self.seed, jobs=self.jobs)

@@ -45,7 +45,7 @@ class Options(TrainConfig):
     resume: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """A run to go on with, under its own settings, but for --steps if that is given."""
     preset: str = "small"
-    """Sizes and settings of the agent to begin from: paper, small or debug."""
+    """Sizes and settings of the agent to begin from: paper, medium, small or debug."""
     device: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DEVICE...")] = ("auto",)
     """cpu, cuda, or cuda:N; auto is cuda where there is one, all is every GPU. Of several, each has
     a process that learns from a share of every batch."""

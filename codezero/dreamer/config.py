@@ -64,6 +64,8 @@ class WorldLosses:
     histogram: float = 10.0
     sizes: float = 100.0
     """Of the relative sizes, where they are observed."""
+    shape: float = 100.0
+    """Of the finer features, where they are observed."""
     reward: float = 1.0
     discount: float = 5.0
     kl: float = 0.1
@@ -75,7 +77,8 @@ class WorldLosses:
     """Share of the uniform distribution in every categorical: latents and actor."""
 
     def __post_init__(self) -> None:
-        _require(self, autophase=0, histogram=0, sizes=0, reward=0, discount=0, kl=0, free_nats=0)
+        _require(self, autophase=0, histogram=0, sizes=0, shape=0, reward=0)
+        _require(self, discount=0, kl=0, free_nats=0)
         _require_share(self, "kl_balance", "unimix")
 
 
@@ -173,6 +176,26 @@ PRESETS = {
         ),
         optimizer=OptimizerSettings(world_rate=1e-3, behaviour_rate=1e-4),
         replay=ReplaySettings(batch=16, length=32, smoothing=0.0),
+    ),
+    # For a GPU, and small enough to ship. Of the paper's sizes the world model learns a few thousand
+    # programs by heart; larger batches of more steps are what a GPU's time is better spent on.
+    # Returns are logarithms of a few per cent (`codezero.env.reward.Reward.BEST`).
+    "medium": DreamerConfig(
+        sizes=ModelSizes(
+            recurrent=512,
+            latents=24,
+            classes=24,
+            hidden=512,
+            layers=2,
+            units=256,
+            bin_limit=1.0,
+        ),
+        losses=WorldLosses(reward=10.0, kl=1.0),
+        behaviour=BehaviourSettings(
+            discount=0.997, entropy=1e-3, entropy_limit=10.0, return_floor=0.1
+        ),
+        optimizer=OptimizerSettings(world_rate=3e-4, behaviour_rate=1e-4),
+        replay=ReplaySettings(batch=64, length=46, smoothing=0.0),
     ),
     # For tests of everything around the learning.
     "debug": DreamerConfig(

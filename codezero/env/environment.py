@@ -35,7 +35,7 @@ def make_settings(
     objective: Objective | str,
     protocol: Protocol | str,
     max_steps: int,
-    observe_sizes: bool,
+    observe: Sequence[str] = (),
     reward: Reward | str = Reward.SAVED,
 ) -> EpisodeSettings:
     """Settings from what a user may write: names for spaces, objectives and protocols."""
@@ -44,7 +44,7 @@ def make_settings(
         objective=Objective(objective),
         protocol=Protocol(protocol),
         max_steps=max_steps,
-        observe_sizes=observe_sizes,
+        observe=tuple(observe),
         reward=Reward(reward),
     )
 
@@ -62,9 +62,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
     **Observation**: float32, shape ``(56 + len(space),)``. The 56 Autophase features over the
     program's current instruction count, then how often each action was taken over ``max_steps``
-    (Appendix B.2 of the paper). With ``observe_sizes`` four more: the cost over the start's and
-    over the baseline's, the least so far over the baseline's, and the logarithm of the start's.
-    `settings.layout` names the slices.
+    (Appendix B.2 of the paper). Then what ``observe`` names, of
+    `codezero.env.episode.EXTRA_PARTS`. `settings.layout` names the slices.
 
     **Reward**: equation (2), ``(C(s_t) - C(s_t+1)) / max(C(s_0) - C(s_b), 1)``. The return of an
     episode above 1 is a program smaller than the baseline makes it. Or, as a `Reward` says.
@@ -84,7 +83,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         objective: ``"instructions"`` or ``"text"``.
         protocol: ``"clang"`` or ``"paper"``.
         max_steps: length of an episode (the paper's 45).
-        observe_sizes: append sizes to the observation.
+        observe: parts to append to the observation: ``"sizes"``, ``"shape"``.
         reward: a `Reward`, or its name: ``"saved"`` or ``"best"``.
         step_seconds: wall time of a step.
         isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
@@ -101,12 +100,12 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         objective: Objective | str = Objective.INSTRUCTIONS,
         protocol: Protocol | str = Protocol.CLANG,
         max_steps: int = 45,
-        observe_sizes: bool = False,
+        observe: Sequence[str] = (),
         reward: Reward | str = Reward.SAVED,
         step_seconds: float = STEP_SECONDS,
         isolated: bool = True,
     ) -> None:
-        self.settings = make_settings(space, objective, protocol, max_steps, observe_sizes, reward)
+        self.settings = make_settings(space, objective, protocol, max_steps, observe, reward)
         self.action_space = gymnasium.spaces.Discrete(len(self.settings.space))
         self.observation_space = observation_space(self.settings)
         if not step_seconds > 0:
@@ -149,7 +148,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             objective=settings.objective,
             protocol=settings.protocol,
             max_steps=settings.max_steps,
-            observe_sizes=settings.observe_sizes,
+            observe=settings.observe,
             reward=settings.reward,
             step_seconds=step_seconds,
         )

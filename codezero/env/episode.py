@@ -10,12 +10,13 @@ import enum
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from codezero._native import Module
+from codezero._native import SHAPE_FEATURES, Module
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
@@ -25,7 +26,8 @@ from codezero.errors import CodeZeroError
 from codezero.programs.load import FINISH, parse_module
 
 NUM_AUTOPHASE = 56
-NUM_SIZES = 4
+EXTRA_PARTS = {"sizes": 4, "shape": len(SHAPE_FEATURES)}
+"""What may be observed beside the paper's features and histogram, and how many numbers each is."""
 
 GROWTH_FACTOR, GROWTH_ALLOWANCE = 4, 3_000
 """An episode ends when instructions exceed factor x start + allowance: nested unrolling and
@@ -63,41 +65,45 @@ class EpisodeSettings:
         objective: the cost C(s) that rewards measure.
         protocol: where optimisation starts and which baseline it is compared with.
         max_steps: steps after which an episode is truncated.
-        observe_sizes: append `NUM_SIZES` numbers to the observation: the cost over the start's,
-            over the baseline's, the least so far over the baseline's, and the logarithm of the
-            start's.
-        reward: what a step is worth. `Reward.BEST` takes ``observe_sizes``: what it pays for
-            depends on the best so far, which has to be seen.
+        observe: parts that are appended to the observation, of `EXTRA_PARTS`. ``"sizes"``: the cost
+            over the start's, over the baseline's, the least so far over the baseline's, and the
+            logarithm of the start's. ``"shape"``: what the program is made of; see native/shape.h.
+        reward: what a step is worth. `Reward.BEST` takes ``"sizes"``: what it pays for depends on
+            the best so far, which has to be seen.
     """
 
     space: PassSpace
     objective: Objective = Objective.INSTRUCTIONS
     protocol: Protocol = Protocol.CLANG
     max_steps: int = 45
-    observe_sizes: bool = False
+    observe: tuple[str, ...] = ()
     reward: Reward = Reward.SAVED
 
     def __post_init__(self) -> None:
         if self.max_steps < 1:
             raise ValueError(f"max_steps is {self.max_steps}; an episode has at least one step")
-        if self.reward is Reward.BEST and not self.observe_sizes:
+        for part in self.observe:
+            if part not in EXTRA_PARTS or self.observe.count(part) > 1:
+                raise CodeZeroError(
+                    f"cannot observe {', '.join(self.observe)}: there is {', '.join(EXTRA_PARTS)}"
+                )
+        if self.reward is Reward.BEST and "sizes" not in self.observe:
             raise CodeZeroError("the reward 'best' depends on sizes: observe them as well")
 
     @property
     def layout(self) -> dict[str, slice]:
         """Where each part of the flat observation lies."""
-        histogram = NUM_AUTOPHASE + len(self.space)
-        layout = {
-            "autophase": slice(0, NUM_AUTOPHASE),
-            "histogram": slice(NUM_AUTOPHASE, histogram),
+        numbers = {"autophase": NUM_AUTOPHASE, "histogram": len(self.space)}
+        numbers |= {part: EXTRA_PARTS[part] for part in self.observe}
+        ends = accumulate(numbers.values())
+        return {
+            name: slice(end - number, end)
+            for (name, number), end in zip(numbers.items(), ends, strict=True)
         }
-        if self.observe_sizes:
-            layout["sizes"] = slice(histogram, histogram + NUM_SIZES)
-        return layout
 
     @property
     def observation_size(self) -> int:
-        return NUM_AUTOPHASE + len(self.space) + NUM_SIZES * self.observe_sizes
+        return NUM_AUTOPHASE + len(self.space) + sum(EXTRA_PARTS[part] for part in self.observe)
 
 
 class Step(NamedTuple):
@@ -156,7 +162,7 @@ class Episode:
         self._costs = costs or Costs(self._measure(module), self._measure(self._run_baseline()))
         module.warm_up()
         observation = np.zeros(self.settings.observation_size, np.float32)
-        instructions = module.observe(observation[:NUM_AUTOPHASE])
+        instructions = self._look(module, observation)
         self._max_instructions = growth_limit(instructions)
         initial = self._costs.initial
         self._begin(_State(module, observation, instructions, initial, initial))
@@ -172,7 +178,7 @@ class Episode:
         state.steps += 1
         terminated = False
         if changed:
-            state.instructions = state.module.observe(self._autophase)
+            state.instructions = self._look(state.module, state.observation)
             terminated = state.instructions > self._max_instructions
             if self.settings.objective is Objective.INSTRUCTIONS:
                 state.cost = state.instructions  # counted already
@@ -236,8 +242,13 @@ class Episode:
 
     def _begin(self, state: _State) -> None:
         self._state = state
-        self._autophase = state.observation[self._layout["autophase"]]
         self._histogram = state.observation[self._layout["histogram"]]
+
+    def _look(self, module: Module, observation: Observation) -> int:
+        """Write a program's features where they belong; how many instructions it has."""
+        if "shape" in self._layout:
+            module.observe_shape(observation[self._layout["shape"]])
+        return module.observe(observation[self._layout["autophase"]])
 
     def _measure(self, module: Module) -> int:
         assert self._program is not None
@@ -252,7 +263,7 @@ class Episode:
 
     def _observe(self) -> Observation:
         state = self._state
-        if self.settings.observe_sizes:
+        if "sizes" in self._layout:
             initial, baseline = max(self._costs.initial, 1), max(self._costs.baseline, 1)
             state.observation[self._layout["sizes"]] = (
                 state.cost / initial,

@@ -59,7 +59,7 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
     and `recv` instead: then no core waits for another.
 
     Args:
-        programs, space, objective, protocol, max_steps, observe_sizes, reward, step_seconds: as for
+        programs, space, objective, protocol, max_steps, observe, reward, step_seconds: as for
             `PhaseOrderingEnv`.
         num_envs: number of environments; by default the machine's cores.
         autoreset_mode: Gymnasium's; `send` and `recv` always reset on the next step.
@@ -77,13 +77,13 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
         objective: Objective | str = Objective.INSTRUCTIONS,
         protocol: Protocol | str = Protocol.CLANG,
         max_steps: int = 45,
-        observe_sizes: bool = False,
+        observe: Sequence[str] = (),
         reward: Reward | str = Reward.SAVED,
         step_seconds: float = STEP_SECONDS,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
     ) -> None:
-        self.settings = make_settings(space, objective, protocol, max_steps, observe_sizes, reward)
+        self.settings = make_settings(space, objective, protocol, max_steps, observe, reward)
         self.num_envs = len(os.sched_getaffinity(0)) if num_envs is None else num_envs
         if self.num_envs < 1 or not step_seconds > 0:
             raise ValueError("num_envs is at least 1, and step_seconds more than 0")

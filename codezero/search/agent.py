@@ -36,6 +36,10 @@ class AgentPolicy:
     def _agent(self) -> Agent:
         return Agent(self._folder)
 
+    @property
+    def observes(self) -> tuple[str, ...]:
+        return self._agent.settings.observe
+
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` if the agent sees, or may do, something else under them."""
         trained = self._agent.settings
@@ -48,8 +52,6 @@ class AgentPolicy:
                     f"{self.name} was trained for other {what}: it takes --space "
                     f"{self._agent.space_source} and --max-steps {trained.max_steps}"
                 )
-        if trained.observe_sizes and not settings.observe_sizes:
-            raise CodeZeroError(f"{self.name} was trained to see sizes: set observe_sizes")
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         with Budget().spend(env) as meter:
@@ -58,8 +60,9 @@ class AgentPolicy:
     def _actions(self, env: PhaseOrderingEnv) -> Iterator[int]:
         """Actions, each decided on what the environment has shown by then."""
         memory = self._agent.begin()
-        seen = self._agent.settings.observation_size  # sizes are the last part
+        shown = env.settings.layout
+        seen = np.concatenate([np.r_[shown[part]] for part in self._agent.settings.layout])
         while True:
-            policy = self._agent.decide(memory, env.observation[np.newaxis, :seen])
+            policy = self._agent.decide(memory, env.observation[np.newaxis, seen])
             memory.action = policy.argmax(-1)
             yield int(memory.action[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class GreedySearch:
     and every trial there is slow. A pass on which LLVM fails is not tried again.
     """
 
+    observes: ClassVar[tuple[str, ...]] = ()
     budget: Budget
 
     @property

@@ -32,6 +32,10 @@ class Policy(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def observes(self) -> tuple[str, ...]:
+        """Parts of `codezero.env.episode.EXTRA_PARTS` that the environment has to show it."""
+
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` if the policy cannot act under these settings."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,6 +47,7 @@ def best_prefix(
 class RandomSearch:
     """Episodes of uniformly random passes until the budget is spent."""
 
+    observes: ClassVar[tuple[str, ...]] = ()
     budget: Budget
 
     @property
@@ -76,6 +78,7 @@ class FixedSequence:
     The list is text, a pass a line, by its name in the space or by LLVM's pipeline text.
     """
 
+    observes: ClassVar[tuple[str, ...]] = ()
     name: str
     passes: tuple[str, ...]
 

@@ -26,7 +26,8 @@ class TaskSettings:
     objective: Objective = Objective.INSTRUCTIONS
     protocol: Protocol = Protocol.CLANG
     max_steps: int = 45
-    observe_sizes: bool = False
+    observe: tuple[str, ...] = ()
+    """What is observed beside the paper's features: sizes, shape."""
     reward: Reward = Reward.SAVED
     step_seconds: float = 10.0
     """Wall time of a step."""
@@ -46,7 +47,7 @@ class TaskSettings:
             objective=self.objective,
             protocol=self.protocol,
             max_steps=self.max_steps,
-            observe_sizes=self.observe_sizes,
+            observe=self.observe,
             reward=self.reward,
         )
 
@@ -145,6 +146,18 @@ PRESETS = {
         rollouts=RolloutSettings(
             random_steps=15_000, random_share=0.2, first_updates=1_000, steps_per_update=8.0
         ),
+    ),
+    "medium": TrainConfig(
+        task=TaskSettings(observe=("sizes", "shape"), reward=Reward.BEST, limit_is_end=True),
+        dreamer=dreamer.PRESETS["medium"],
+        rollouts=RolloutSettings(
+            envs=64, random_steps=30_000, random_share=0.1, first_updates=2_000, steps_per_update=48
+        ),
+        steps=5_000_000,
+        # At 3,000 steps a second: validation every 30 s, a checkpoint every 3 minutes.
+        log_every=10_000,
+        validate_every=100_000,
+        checkpoint_every=500_000,
     ),
     "debug": TrainConfig(dreamer=dreamer.PRESETS["debug"]),
 }

@@ -23,7 +23,7 @@ def make_envs(
         objective=settings.objective,
         protocol=settings.protocol,
         max_steps=settings.max_steps,
-        observe_sizes=settings.observe_sizes,
+        observe=settings.observe,
         reward=settings.reward,
         step_seconds=step_seconds,
     )
