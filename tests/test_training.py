@@ -466,7 +466,7 @@ def test_an_exported_policy_decides_as_the_trained_one(trained: Path, tmp_path: 
     action = torch.zeros(5, dtype=torch.int64)
     for t in range(10):
         observation = rng.random((5, settings.observation_size), np.float32)
-        policy = agent.decide(memory, observation)
+        policy = agent.decide(memory, observation).policy
         goes_on = torch.full((5,), float(t > 0))
         theirs, h, z = step(torch.from_numpy(observation), h, z, action, goes_on)
         np.testing.assert_allclose(policy, theirs.detach().numpy(), atol=1e-4)

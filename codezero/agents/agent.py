@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,27 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import load_space
 from codezero.env.episode import EpisodeSettings
+from codezero.env.reward import Reward
 from codezero.errors import CodeZeroError
 
-FORMAT = 1
+FORMAT = 2
 """Of ``agent.json``."""
 
-OUTPUTS = ("policy", "next_h", "next_z")
+OUTPUTS = ("policy", "next_h", "next_z", "value")
 SPACE_FILE = "space.toml"
 """A pass space that is not built in, in the agent's folder."""
-TASK_KEYS = {"space", "passes", "objective", "protocol", "max_steps", "observe"}
+TASK_KEYS = {"space", "passes", "objective", "protocol", "max_steps", "observe", "reward"}
 
 Float = npt.NDArray[np.float32]
+
+
+class Decision(NamedTuple):
+    """What an agent thinks of B programs."""
+
+    policy: Float
+    """Log-probabilities of the actions, shape (B, actions)."""
+    value: Float
+    """The critic's: rewards to come, shape (B,)."""
 
 
 class PolicyRuntime:
@@ -69,8 +79,8 @@ class PolicyRuntime:
             np.zeros(batch, np.float32),
         )
 
-    def decide(self, memory: Memory, observations: Float) -> Float:
-        """Log-probabilities of the actions of each program, shape (B, actions).
+    def decide(self, memory: Memory, observations: Float) -> Decision:
+        """What it thinks of some programs.
 
         The memory takes in the observations; `Memory.action` is to be set to what was done before
         the next call.
@@ -90,12 +100,11 @@ class PolicyRuntime:
                 self._session.run(OUTPUTS, {name: x[row : row + 1] for name, x in inputs.items()})
                 for row in range(len(observations))
             ]
-            policy, memory.h, memory.z = map(np.concatenate, zip(*parts, strict=True))
+            policy, memory.h, memory.z, value = map(np.concatenate, zip(*parts, strict=True))
         else:
-            policy, memory.h, memory.z = self._session.run(OUTPUTS, inputs)
+            policy, memory.h, memory.z, value = self._session.run(OUTPUTS, inputs)
         memory.goes_on = np.ones_like(memory.goes_on)
-        result: Float = policy
-        return result
+        return Decision(policy, value)
 
 
 class Agent(PolicyRuntime):
@@ -126,6 +135,7 @@ class Agent(PolicyRuntime):
             protocol=Protocol(task["protocol"]),
             max_steps=task["max_steps"],
             observe=tuple(task["observe"]),
+            reward=Reward(task["reward"]),
         )
         by_row = self.description["policy"]["precision"] == "int8"
         super().__init__(folder / "policy.onnx", by_row=by_row)
@@ -145,6 +155,9 @@ class Memory:
         self.z = z
         self.action = action
         self.goes_on = goes_on
+
+    def copy(self) -> Memory:
+        return Memory(self.h.copy(), self.z.copy(), self.action.copy(), self.goes_on.copy())
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from codezero.agents.agent import FORMAT, SPACE_FILE
+from codezero.agents.agent import FORMAT, OUTPUTS, SPACE_FILE
 from codezero.agents.precision import Precision, convert, newest_episodes, smallest
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import to_dict
@@ -41,8 +41,8 @@ class PolicyStep(nn.Module):
 
     def forward(
         self, observation: Tensor, h: Tensor, z: Tensor, action: Tensor, goes_on: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities of actions (B, actions), and the next state.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-probabilities of actions (B, actions), the next state, and its value (B,).
 
         Args:
             observation: shape (B, D).
@@ -59,7 +59,8 @@ class PolicyStep(nn.Module):
         latents, classes = rssm.latent_shape
         likeliest = logits.reshape(-1, latents, classes).argmax(-1, keepdim=True)
         z = (likeliest == torch.arange(classes)).to(h.dtype).flatten(1)
-        return self._behaviour.policy(torch.cat([h, z], -1)), h, z
+        features = torch.cat([h, z], -1)
+        return self._behaviour.policy(features), h, z, self._behaviour.value(features)
 
 
 def export(
@@ -145,7 +146,7 @@ def write_onnx(step: PolicyStep, observation_size: int, path: Path) -> None:
             step.eval(),
             arguments,
             input_names=names,
-            output_names=["policy", "next_h", "next_z"],
+            output_names=list(OUTPUTS),
             dynamic_shapes=tuple({0: size} for _ in names),
             opset_version=OPSET,
             dynamo=True,

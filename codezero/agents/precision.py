@@ -79,7 +79,7 @@ def decisions(policy: Path, precision: Precision, episodes: Episodes) -> npt.NDA
     result = np.empty_like(episodes.actions)
     for t, observation in enumerate(episodes.observations):
         memory.action = episodes.actions[t]
-        result[t] = runtime.decide(memory, observation).argmax(-1)
+        result[t] = runtime.decide(memory, observation).policy.argmax(-1)
     return result
 
 

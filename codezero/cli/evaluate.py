@@ -35,7 +35,8 @@ class Options:
     paths: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH...")]]
     """Files and suites."""
     policy: tuple[str, ...] = DEFAULT_POLICIES
-    """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent:FOLDER."""
+    """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent:FOLDER,
+    agent:FOLDER:BUDGET."""
     objective: Literal["text", "instructions"] = "text"
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"

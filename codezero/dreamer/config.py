@@ -177,9 +177,9 @@ PRESETS = {
         optimizer=OptimizerSettings(world_rate=1e-3, behaviour_rate=1e-4),
         replay=ReplaySettings(batch=16, length=32, smoothing=0.0),
     ),
-    # For a GPU, and small enough to ship. Of the paper's sizes the world model learns a few thousand
-    # programs by heart; larger batches of more steps are what a GPU's time is better spent on.
-    # Returns are logarithms of a few per cent (`codezero.env.reward.Reward.BEST`).
+    # For a GPU, and small enough to ship. Larger batches of more steps are what a GPU's time is
+    # better spent on than the paper's sizes, which learn some thousand programs by heart. Returns
+    # are logarithms of a few per cent (`codezero.env.reward.Reward.BEST`).
     "medium": DreamerConfig(
         sizes=ModelSizes(
             recurrent=512,

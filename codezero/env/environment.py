@@ -116,6 +116,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         """Actions of the episode so far."""
         self.costs = Costs(0, 0)
         self.cost = 0
+        self.best = 0
+        """The least cost of the episode so far."""
         self.deadline = math.inf
         """Monotonic time at which a step under way is abandoned, as if it had overrun
         ``step_seconds``. For searches that have to end in time."""
@@ -181,7 +183,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         self._known_costs[program.key] = self.costs
         self.actions = []
         self._running = True
-        self.cost = self.costs.initial
+        self.cost = self.best = self.costs.initial
         return self._observation, {
             "program": program.name,
             "initial": self.costs.initial,
@@ -205,6 +207,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             return self._observation, 0.0, False, True, self._failure_info(failure)
         self._running = step.end is None
         self._observation, self.cost = step.observation, step.cost
+        self.best = min(self.best, step.cost)
         info: Info = {"cost": step.cost, "changed": step.changed}
         if step.end is not None:
             info["end"] = step.end.value
@@ -241,7 +244,9 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
     def restore(self, handle: int, actions: list[int]) -> Observation:
         """Go back to a snapshot that was saved after ``actions``, and go on from there."""
-        self._observation, self.cost = self._call("restore", handle, timeout=self._step_timeout())
+        self._observation, self.cost, self.best = self._call(
+            "restore", handle, timeout=self._step_timeout()
+        )
         self._running = True
         self.actions = list(actions)
         return self._observation

@@ -212,10 +212,10 @@ class Episode:
         self._snapshots[handle] = self._state.copy()
         return handle
 
-    def restore(self, handle: int) -> tuple[Observation, int]:
-        """Return to a snapshot, which stays. Returns the observation and the cost there."""
+    def restore(self, handle: int) -> tuple[Observation, int, int]:
+        """Return to a snapshot, which stays. The observation, the cost, and the best on the way."""
         self._begin(self._snapshots[handle].copy())
-        return self._observe(), self._state.cost
+        return self._observe(), self._state.cost, self._state.best
 
     def drop(self, handle: int) -> None:
         """Forget a snapshot."""

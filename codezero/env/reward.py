@@ -53,3 +53,15 @@ class Reward(str, enum.Enum):
         if self is Reward.SAVED:
             return (before - after) / costs.unit
         return costs.gain(min(best, after)) - costs.gain(best)
+
+    def foresee(self, costs: Costs, cost: int, best: int, value: float) -> float:
+        """ln of the cost to come, as a critic's value has it.
+
+        Args:
+            cost, best: C(s_t), and the least of C(s_0) to C(s_t).
+            value: of s_t: rewards to come.
+        """
+        if self is Reward.SAVED:
+            return math.log(max(cost - value * costs.unit, 1.0))
+        reach = REACH * max(costs.baseline, 1)
+        return math.log(max(min(best, reach), 1.0)) - value

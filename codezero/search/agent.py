@@ -1,8 +1,7 @@
-"""A trained agent's choice of passes, in one trial."""
+"""A trained agent's choice of passes: one trial, or as many as a budget allows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -14,23 +13,29 @@ from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget
+from codezero.search.guided import GuidedSearch
 from codezero.search.policy import Found
-from codezero.search.sequences import best_prefix
+
+ONE_TRIAL = Budget(trials=1)
 
 
 class AgentPolicy:
     """Takes the action that the agent thinks best, at every step of one episode.
 
+    With a larger budget it goes on from there; see `codezero.search.guided`.
+
     Args:
         folder: the agent's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, budget: Budget = ONE_TRIAL) -> None:
         self._folder = folder
+        self._budget = budget
 
     @property
     def name(self) -> str:
-        return f"agent:{self._folder.name}"
+        name = f"agent:{self._folder.name}"
+        return name if self._budget == ONE_TRIAL else f"{name}:{self._budget}"
 
     @cached_property
     def _agent(self) -> Agent:
@@ -54,15 +59,7 @@ class AgentPolicy:
                 )
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
-        with Budget().spend(env) as meter:
-            return best_prefix(env, program, self._actions(env), meter)
-
-    def _actions(self, env: PhaseOrderingEnv) -> Iterator[int]:
-        """Actions, each decided on what the environment has shown by then."""
-        memory = self._agent.begin()
         shown = env.settings.layout
         seen = np.concatenate([np.r_[shown[part]] for part in self._agent.settings.layout])
-        while True:
-            policy = self._agent.decide(memory, env.observation[np.newaxis, seen])
-            memory.action = policy.argmax(-1)
-            yield int(memory.action[0])
+        with self._budget.spend(env) as meter:
+            return GuidedSearch(env, program, self._agent, seen, rng).run(meter)

@@ -50,7 +50,7 @@ class Policy(Protocol):
 
 def parse_policy(text: str) -> Policy:
     """A policy from its name: ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``,
-    ``agent:FOLDER``.
+    ``agent:FOLDER``, ``agent:FOLDER:1s``.
 
     Raises:
         CodeZeroError: an unknown name, a bad budget, or a list that cannot be read.
@@ -72,8 +72,11 @@ def parse_policy(text: str) -> Policy:
     if name == "agent" and argument:
         from codezero.search.agent import AgentPolicy
 
-        return AgentPolicy(Path(argument))
+        folder, _, budget = argument.rpartition(":")
+        if not folder or Path(argument).exists():  # a path may have colons in it
+            return AgentPolicy(Path(argument))
+        return AgentPolicy(Path(folder), Budget.parse(budget))
     raise CodeZeroError(
         f"unknown policy '{text}': choose none, random, random-search[:BUDGET], "
-        "greedy[:BUDGET], fixed:FILE or agent:FOLDER"
+        "greedy[:BUDGET], fixed:FILE or agent:FOLDER[:BUDGET]"
     )
