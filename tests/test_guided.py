@@ -1,0 +1,144 @@
+"""Guided search: with agents whose mind is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import NEVER_ENDS
+
+from codezero.agents.agent import Agent, Decision, Memory
+from codezero.compiler.program import Program
+from codezero.env import PhaseOrderingEnv
+from codezero.env.episode import EpisodeSettings
+from codezero.search import Budget
+from codezero.search.guided import GuidedSearch
+from codezero.search.policy import Found
+
+RNG = np.random.default_rng
+
+
+class Mind:
+    """An agent that likes one action best and the others alike.
+
+    Args:
+        value: of a state, by its observation.
+    """
+
+    def __init__(
+        self,
+        settings: EpisodeSettings,
+        favourite: int = 0,
+        value: Callable[[npt.NDArray[np.float32]], float] = lambda observation: 0.0,
+    ) -> None:
+        self.settings = settings
+        self.decided = 0
+        self._policy = np.zeros((1, len(settings.space)), np.float32)
+        self._policy[0, favourite] = 0.1
+        self._value = value
+
+    def begin(self) -> Memory:
+        nothing = np.zeros((1, 1), np.float32)
+        return Memory(nothing, nothing, np.zeros(1, np.int64), np.zeros(1, np.float32))
+
+    def decide(self, memory: Memory, observations: npt.NDArray[np.float32]) -> Decision:
+        self.decided += 1
+        return Decision(self._policy, np.array([self._value(observations[0])], np.float32))
+
+
+def search(env: PhaseOrderingEnv, program: Program, mind: Mind, budget: Budget) -> Found:
+    seen = np.arange(env.settings.observation_size)
+    with budget.spend(env) as meter:
+        return GuidedSearch(env, program, cast(Agent, mind), seen, RNG(0)).run(meter)
+
+
+def test_one_trial_is_greedy(sha256: Program, space_file: Callable[..., Path]) -> None:
+    env = PhaseOrderingEnv(sha256, space=space_file("dce", "sroa", "instcombine"), max_steps=7)
+    found = search(env, sha256, Mind(env.settings, favourite=1), Budget(trials=1))
+    assert found.actions == (1,) and found.trials == 1
+    assert found.cost < env.costs.initial
+    env.close()
+
+
+def test_more_trials_find_more_and_what_is_found_is_real(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    space = space_file("dce", "sroa", "instcombine", "simplifycfg", "gvn", "adce")
+    env = PhaseOrderingEnv(sha256, space=space, max_steps=12)
+    costs = []
+    for trials in (1, 2, 30):
+        found = search(env, sha256, Mind(env.settings), Budget(trials=trials))
+        costs.append(found.cost)
+        assert found.trials == trials
+        env.reset(options={"program": sha256})
+        for action in found.actions:
+            assert env.step(action)[4]["changed"]
+        assert env.cost == found.cost
+    assert costs[0] > costs[2] and costs[0] >= costs[1] >= costs[2]
+    again = search(env, sha256, Mind(env.settings), Budget(trials=30))
+    assert again == found, "the same seed, the same search"
+    env.close()
+
+
+def test_trajectories_that_promise_nothing_are_given_up(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    space = space_file("sroa", "dce", "loop-simplify", "lcssa")
+    env = PhaseOrderingEnv(sha256, space=space, max_steps=20)
+    hopeful = Mind(env.settings, value=lambda observation: 1.0)
+    search(env, sha256, hopeful, Budget(trials=5))
+    desperate = Mind(env.settings, value=lambda observation: -1.0)
+    search(env, sha256, desperate, Budget(trials=5))
+    greedy, walk = 21, 21
+    assert desperate.decided <= greedy + walk + 4 < hopeful.decided
+    env.close()
+
+
+def test_it_goes_on_from_where_more_is_foreseen(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    """Half of what the baseline saves is foreseen after the first pass, nothing at the start."""
+    space = space_file("sroa", "dce")
+    env = PhaseOrderingEnv(sha256, space=space, max_steps=5)
+    restored: list[list[int]] = []
+    restore = env.restore
+
+    def recording(handle: int, actions: list[int]) -> npt.NDArray[np.float32]:
+        restored.append(actions)
+        return restore(handle, actions)
+
+    env.restore = recording  # type: ignore[method-assign]
+    histogram = env.settings.layout["histogram"]
+    mind = Mind(env.settings, value=lambda seen: 0.5 * (seen[histogram].sum() > 0.1))
+    search(env, sha256, mind, Budget(trials=6))
+    assert len(restored) == 5
+    assert all(restored), "never from the start, from where nothing is foreseen"
+    env.close()
+
+
+def test_it_survives_passes_that_kill_llvm(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    space = space_file("sroa", "trigger-crash-module", "instcombine")
+    env = PhaseOrderingEnv(sha256, space=space, max_steps=6)
+    found = search(env, sha256, Mind(env.settings), Budget(trials=12))
+    assert found.trials == 12
+    assert {0, 2} == set(found.actions)
+    env.close()
+
+
+@pytest.mark.parametrize("favourite", ["sroa", "never-ends"])
+def test_time_is_kept(favourite: str, sha256: Program, space_file: Callable[..., Path]) -> None:
+    env = PhaseOrderingEnv(sha256, space=space_file("sroa", NEVER_ENDS, "dce"))
+    env.reset(options={"program": sha256})  # not of the search's time
+    mind = Mind(env.settings, favourite=env.settings.space.action(favourite))
+    began = time.monotonic()
+    found = search(env, sha256, mind, Budget(seconds=1.0))
+    assert time.monotonic() - began < 3.0
+    assert found.cost <= env.costs.initial
+    env.close()
