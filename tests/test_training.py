@@ -468,7 +468,7 @@ def test_an_exported_policy_decides_as_the_trained_one(trained: Path, tmp_path: 
         observation = rng.random((5, settings.observation_size), np.float32)
         policy = agent.decide(memory, observation).policy
         goes_on = torch.full((5,), float(t > 0))
-        theirs, h, z = step(torch.from_numpy(observation), h, z, action, goes_on)
+        theirs, h, z, _ = step(torch.from_numpy(observation), h, z, action, goes_on)
         np.testing.assert_allclose(policy, theirs.detach().numpy(), atol=1e-4)
         memory.action = policy.argmax(-1)
         assert np.array_equal(memory.action, theirs.argmax(-1).numpy())
