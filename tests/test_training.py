@@ -41,9 +41,9 @@ from codezero.search.agent import AgentPolicy
 from codezero.training import checkpoints
 from codezero.training.config import PRESETS, TaskSettings, TrainConfig
 from codezero.training.environments import make_envs
-from codezero.training.networks import load_networks
+from codezero.training.folder import load_networks, read_run
+from codezero.training.networks import Checkpoint
 from codezero.training.rollouts import RolloutWorker
-from codezero.training.run import read_run
 from codezero.training.trainer import Trainer
 from codezero.training.validation import InTurn, Validation, score
 
@@ -400,7 +400,9 @@ def test_a_signal_that_comes_twice_is_one_and_a_later_one_ends_it(
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_what_cannot_be_trained_is_refused_in_a_line(training_corpus: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_refused_in_a_line(
+    training_corpus: Path, trained: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     nothing = tmp_path / "nothing.parquet"
     for arguments, message in (
@@ -423,6 +425,9 @@ def test_what_cannot_be_trained_is_refused_in_a_line(training_corpus: Path, tmp_
         assert done.returncode == 2 and message in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert not run.exists()
+    start = ("--start-from", trained / "best.pt", "--dreamer.sizes.units", 24)
+    done = execute("--corpus", training_corpus, "--logdir", run, *QUICK, *start)
+    assert done.returncode == 2 and "best.pt has other sizes" in done.stderr and not run.exists()
     lonely = tmp_path / "lonely.parquet"
     pq.write_table(pq.read_table(training_corpus, filters=[("split", "=", "train")]), lonely)
     done = execute("--corpus", lonely, "--logdir", run)
@@ -439,6 +444,22 @@ def trained(training_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("trained") / "run"
     assert execute("--corpus", training_corpus, "--logdir", folder, *QUICK).returncode == 0
     return folder
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
+def test_a_run_starts_from_the_networks_of_another(
+    training_corpus: Path, trained: Path, tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    folder = tmp_path / "run"
+    start = ("--start-from", trained / f"{checkpoint}.pt")
+    only_random = ("--steps", 50, "--rollouts.random-steps", 1000)
+    done = execute("--corpus", training_corpus, "--logdir", folder, *QUICK, *start, *only_random)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = load_networks(folder, "last"), load_networks(trained, checkpoint)
+    for one, other in ((ours.world, theirs.world), (ours.behaviour, theirs.behaviour)):
+        for name, weights in one.state_dict().items():
+            assert torch.equal(weights, other.state_dict()[name]), name
+    assert ours.steps < theirs.steps, "all but the networks begins anew"
 
 
 def codezero(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -494,7 +515,7 @@ def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None
     done = codezero("evaluate", source, "--policy", f"agent:{tmp_path}")
     assert done.returncode == 2 and "is no agent" in done.stderr
     done = codezero("export", tmp_path, agent)
-    assert done.returncode == 2 and "best.pt: no such file" in done.stderr
+    assert done.returncode == 2 and "is no training run" in done.stderr
 
 
 def test_an_agent_that_was_trained_to_see_more_is_shown_it(

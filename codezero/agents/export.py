@@ -21,7 +21,8 @@ from codezero.dreamer.rssm import next_h, posterior_logits
 from codezero.dreamer.world_model import WorldModel
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
-from codezero.training.networks import Checkpoint, load_networks
+from codezero.training.folder import load_networks
+from codezero.training.networks import Checkpoint
 
 OPSET = 18
 MEASURED_EPISODES = 200

@@ -98,7 +98,8 @@ def _train(options: Options, named: Sequence[str]) -> int:
     """
     import torch
 
-    from codezero.training.run import extend_run, new_run, open_trainer, withdraw_run
+    from codezero.training.folder import extend_run, new_run, withdraw_run
+    from codezero.training.run import open_trainer
 
     given = options.corpus is not None, options.logdir is not None
     if given != ((True, True) if options.resume is None else (False, False)):

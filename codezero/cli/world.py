@@ -60,7 +60,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     require("world", "train", "torch")
     from codezero.evaluation.world_report import errors_by_horizon, foresee_all
     from codezero.search.sequences import FixedSequence
-    from codezero.training.networks import load_networks
+    from codezero.training.folder import load_networks
 
     networks = load_networks(options.run, options.checkpoint)
     actions = None

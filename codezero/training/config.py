@@ -16,6 +16,9 @@ from codezero.env.reward import Reward
 from codezero.errors import CodeZeroError
 from codezero.search.sequences import FixedSequence
 
+START_FILE = "start.pt"
+"""The networks that a run began with, in its folder, where they were not new."""
+
 
 @dataclass(frozen=True)
 class TaskSettings:
@@ -108,6 +111,9 @@ class TrainConfig:
     validation_programs: int = 100
     """Of the corpus's validation split, chosen by a hash of their names."""
     seed: int = 0
+    start_from: str = ""
+    """A checkpoint, best.pt or last.pt of a run of the same sizes, whose networks are trained on in
+    place of new ones. Its replay and its optimiser's state stay behind."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
@@ -121,12 +127,13 @@ class TrainConfig:
 
 
 def in_folder(config: TrainConfig, folder: Path) -> TrainConfig:
-    """A run's settings as its folder has them, with the places of its pass space and its lists."""
+    """A run's settings as its folder has them, with the places of the files that are in it."""
     task, rollouts = config.task, config.rollouts
     if task.space == SPACE_FILE:
         task = replace(task, space=str(folder / SPACE_FILE))
     rollouts = replace(rollouts, lists=tuple(str(folder / name) for name in rollouts.lists))
-    return replace(config, task=task, rollouts=rollouts)
+    start_from = str(folder / config.start_from) if config.start_from else ""
+    return replace(config, task=task, rollouts=rollouts, start_from=start_from)
 
 
 PRESETS = {

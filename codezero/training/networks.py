@@ -1,4 +1,4 @@
-"""The networks of a run at one of its checkpoints, for whatever comes after training."""
+"""The networks of a checkpoint, for whatever comes after training, and to train on from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
-from codezero.training.run import read_run
 
 Checkpoint = Literal["best", "last"]
 """The networks that were best on validation, or the last ones."""
@@ -33,20 +32,21 @@ class Networks:
     """On validation, as `codezero.training.validation.Score` has it; None for the last ones."""
 
 
-def load_networks(run: Path, checkpoint: Checkpoint) -> Networks:
-    """Read the networks of a run, onto the CPU.
+def read_networks(path: Path, config: TrainConfig) -> Networks:
+    """Read the networks of a checkpoint, onto the CPU.
+
+    Args:
+        config: the settings that they are of.
 
     Raises:
-        CodeZeroError: the folder is no run, or has no such checkpoint, or one that cannot be used.
+        CodeZeroError: the file is no checkpoint, or of other sizes.
     """
-    path = run / f"{checkpoint}.pt"
     state = checkpoints.load(path)
-    config, _ = read_run(run)
     settings = config.task.episode_settings()
     world = WorldModel(settings.layout, len(settings.space), config.dreamer)
     behaviour = Behaviour(len(settings.space), config.dreamer)
+    weights = state.get("learner", state)  # the last one has more of the learner than its networks
     try:
-        weights = state if checkpoint == "best" else state["learner"]
         checkpoints.load_into(world, weights["world"], path)
         checkpoints.load_into(behaviour, weights["behaviour"], path)
         steps = state["steps"]

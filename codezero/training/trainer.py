@@ -17,6 +17,7 @@ from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
 from codezero.training.log import RunLog
+from codezero.training.networks import read_networks
 from codezero.training.rollouts import Experience, Rollouts
 from codezero.training.validation import Validation
 
@@ -76,6 +77,8 @@ class Trainer:
             self._load()
         else:
             self._replay_files.prune([])
+            if config.start_from:
+                self._start_from(Path(config.start_from))
         self._log = RunLog(folder, self.steps if resume else None)
 
     def run(self) -> None:
@@ -223,6 +226,13 @@ class Trainer:
         )
         self._replay_files.prune(files)
         self._saved = self.steps
+
+    def _start_from(self, path: Path) -> None:
+        """Take the networks of a checkpoint; all else begins anew."""
+        networks = read_networks(path, self.config)
+        modules = {"world": networks.world, "behaviour": networks.behaviour}
+        weights = {name: module.state_dict() for name, module in modules.items()}
+        self._learner.load_state_dict({**self._learner.state_dict(), **weights})
 
     def _load(self) -> None:
         path = self.folder / "last.pt"
