@@ -16,7 +16,8 @@ from codezero.files import replacing
 from codezero.optimize import Optimized
 from codezero.programs.load import ProgramLoader
 
-SUFFIXES = (".o", ".s", ".bc", ".ll", ".txt")
+LIST_SUFFIX = ".txt"
+SUFFIXES = (".o", ".s", ".bc", ".ll", LIST_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Writer:
         """Write a result; returns it, corrected where the object proves what was measured wrong."""
         by_clang = source.front_end is not None and source.front_end.is_clang
         with replacing(output) as temporary:
-            if output.suffix == ".txt":
+            if output.suffix == LIST_SUFFIX:
                 temporary.write_text(result.pipeline + "\n")
             elif output.suffix in (".bc", ".ll"):
                 temporary.write_bytes(loader.emit(result.optimized, output.suffix))

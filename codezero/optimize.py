@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from codezero.env.reward import Costs
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader
+from codezero.reduction import reduce_list
 from codezero.search.policy import Policy
 
 
@@ -56,7 +58,12 @@ class Optimized:
 
 
 def optimize(
-    program: Program, policy: Policy, env: PhaseOrderingEnv, rng: np.random.Generator
+    program: Program,
+    policy: Policy,
+    env: PhaseOrderingEnv,
+    rng: np.random.Generator,
+    *,
+    streamlined: bool = False,
 ) -> Optimized:
     """Make a program small.
 
@@ -64,22 +71,31 @@ def optimize(
     of passes makes, and verified. Where that is not smaller than the baseline, the result is the
     baseline.
 
+    Args:
+        streamlined: leave out passes without which the program is as small, as Table 1 of the paper
+            does. For lists that people read: it takes some seconds, which are not counted.
+
     Raises:
         ProgramError: LLVM cannot even read or measure the program.
     """
     start = time.monotonic()
     found = policy.run(env, program, rng)
-    result = _replay(env, program, found.actions) if found.actions else None
+    actions = found.actions
+    result = _replay(env, program, actions) if actions else None
     costs, space = env.costs, env.settings.space
+    seconds = time.monotonic() - start
     if result is not None and result.cost < costs.baseline:
-        passes, pipeline = tuple(space.names(found.actions)), space.pipeline(found.actions)
+        if streamlined:
+            actions, result = _streamline(env, program, actions, result)
+        passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
         if result.finish_changed:
             pipeline = ",".join(filter(None, (pipeline, FINISH)))
         fell_back, remark = False, ""
     else:
-        remark = FAILED_REPLAY if result is None and found.actions else ""
+        remark = FAILED_REPLAY if result is None and actions else ""
         passes, pipeline, fell_back = (), BASELINE_PIPELINE, True
         result = _Result(False, costs.baseline, _baseline(env, program))
+        seconds = time.monotonic() - start
     return Optimized(
         program=program,
         policy=policy.name,
@@ -90,12 +106,14 @@ def optimize(
         pipeline=pipeline,
         fell_back=fell_back,
         remark=remark,
-        seconds=time.monotonic() - start,
+        seconds=seconds,
         bitcode=result.bitcode,
     )
 
 
 BASELINE_PIPELINE = "default<Oz>"
+STREAMLINE_SECONDS = 30.0
+"""After which a list of passes stays as long as it is then."""
 FAILED_REPLAY = "LLVM failed on the passes found when they ran once more; this is what -Oz makes"
 
 
@@ -113,6 +131,26 @@ def _replay(env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...]) -
         return _Result(*env.finish())
     except (LLVMError, WorkerFailure):
         return None
+
+
+def _streamline(
+    env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...], result: _Result
+) -> tuple[tuple[int, ...], _Result]:
+    """The actions that it takes to make a program as small as all of them make it."""
+    deadline = time.monotonic() + STREAMLINE_SECONDS
+    results = {actions: result}
+
+    def is_as_small(some: Sequence[int]) -> bool:
+        if time.monotonic() > deadline:
+            return False
+        shorter = _replay(env, program, tuple(some))
+        if shorter is None or shorter.cost > result.cost:
+            return False
+        results[tuple(some)] = shorter
+        return True
+
+    needed = tuple(reduce_list(actions, is_as_small))
+    return needed, results[needed]
 
 
 def _baseline(env: PhaseOrderingEnv, program: Program) -> bytes:
@@ -140,10 +178,10 @@ class Optimizer:
         self._interrupted = False
         self._lock = threading.Lock()
 
-    def run(self, program: Program, policy: Policy) -> Optimized:
+    def run(self, program: Program, policy: Policy, *, streamlined: bool = False) -> Optimized:
         """See `optimize`."""
-        env = self._env(policy.observes)
-        return optimize(program, policy, env, np.random.default_rng(self._seed))
+        env, rng = self._env(policy.observes), np.random.default_rng(self._seed)
+        return optimize(program, policy, env, rng, streamlined=streamlined)
 
     def _env(self, observes: tuple[str, ...]) -> PhaseOrderingEnv:
         with self._lock:

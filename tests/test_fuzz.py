@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES, NEVER_ENDS
 
-from codezero.soundness.fuzz import reduce_list
+from codezero.reduction import reduce_list
 
 
 @pytest.mark.parametrize("needed", [(3,), (3, 17), (0, 9, 19), tuple(range(20))])

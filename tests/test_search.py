@@ -26,6 +26,8 @@ from codezero.search.budget import Meter
 from codezero.search.fixed import FixedList, ListSearch
 
 RNG = np.random.default_rng
+REPETITIVE = ("break-crit-edges", "early-cse", "simplification-o2")
+"""Passes, the last of which does what those before it do, and more."""
 
 
 @pytest.mark.parametrize("objective", ["instructions", "text"])
@@ -52,6 +54,35 @@ def test_the_pass_list_makes_the_result(sha256: Program) -> None:
     module = Module.parse(sha256.bitcode)
     module.run(result.pipeline)
     assert module.instruction_count() == result.cost
+    env.close()
+
+
+def test_a_streamlined_list_has_no_pass_too_many(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, objective="instructions")
+    long = FixedSequence("long", REPETITIVE)
+    whole = optimize(sha256, long, env, RNG(0))
+    result = optimize(sha256, long, env, RNG(0), streamlined=True)
+    assert not result.fell_back and len(result.passes) < len(whole.passes)
+    assert result.cost <= whole.cost and result.found == whole.found
+    module = Module.parse(sha256.bitcode)
+    module.run(result.pipeline)
+    assert module.bitcode() == result.bitcode, "the list and the program belong together"
+    for left_out in range(len(result.passes)):
+        passes = result.passes[:left_out] + result.passes[left_out + 1 :]
+        shorter = optimize(sha256, FixedSequence("shorter", passes), env, RNG(0))
+        assert shorter.cost > result.cost, result.passes[left_out]
+    env.close()
+
+
+def test_streamlining_ends_in_time(sha256: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codezero.optimize.STREAMLINE_SECONDS", 0.0)
+    env = PhaseOrderingEnv(sha256, objective="instructions")
+    long = FixedSequence("long", REPETITIVE)
+    whole, result = (
+        optimize(sha256, long, env, RNG(0), streamlined=streamlined)
+        for streamlined in (False, True)
+    )
+    assert not result.fell_back and result.passes == whole.passes
     env.close()
 
 

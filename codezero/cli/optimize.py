@@ -19,7 +19,7 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, load_space
-from codezero.emit import SUFFIXES, Writer
+from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
@@ -54,7 +54,7 @@ class Options:
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""
     passes: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print only the pass list, ready for opt -passes='...'."""
+    """Print only the pass list, ready for opt -passes='...': the passes that it takes."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print a list with an object a file."""
     seed: int = 0
@@ -67,6 +67,10 @@ class Options:
 class Job:
     file: Path
     output: Path | None
+
+    @property
+    def writes_list(self) -> bool:
+        return self.output is not None and self.output.suffix == LIST_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     def work(optimizer: Optimizer, task: tuple[Job, Program, Source]) -> Done | Failed:
         job, program, source = task
         try:
-            result = optimizer.run(program, policy)
+            is_list = options.passes or options.json or job.writes_list
+            result = optimizer.run(program, policy, streamlined=is_list)
             if job.output is not None:
                 result = writer.write(job.output, result, source, optimizer.loader)
         except CodeZeroError as error:

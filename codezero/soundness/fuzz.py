@@ -1,7 +1,7 @@
 """Random sequences from a pass space over real programs, and what goes wrong, made small.
 
-A failure is reduced to the shortest list of passes that still shows it by delta debugging
-(Zeller and Hildebrandt 2002, algorithm ddmin), every trial in a process of its own.
+A failure is reduced to the shortest list of passes that still shows it by delta debugging, every
+trial in a process of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import PassSpace
 from codezero.isolation import CommandRunner, Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_all
+from codezero.reduction import reduce_list
 from codezero.soundness.execution import command_runner
 from codezero.soundness.sequence import Outcome, Verdict
 
@@ -113,33 +114,6 @@ class Fuzzer:
 
 Judge = Callable[[Program, Outcome, CommandRunner], Outcome]
 """A further check of a sequence that passed, such as running the program it made."""
-
-
-def reduce_list(items: Sequence[int], fails: Callable[[Sequence[int]], bool]) -> list[int]:
-    """A sublist that fails, of which no single item can be left out: ddmin.
-
-    Args:
-        items: a list that fails.
-        fails: whether a list fails.
-    """
-    items = list(items)
-    parts = 2
-    while len(items) >= 2:
-        size = -(-len(items) // parts)
-        chunks = [items[start : start + size] for start in range(0, len(items), size)]
-        for index, chunk in enumerate(chunks):
-            rest = [item for other in (*chunks[:index], *chunks[index + 1 :]) for item in other]
-            if len(chunk) < len(items) and fails(chunk):
-                items, parts = chunk, 2
-                break
-            if rest and fails(rest):
-                items, parts = rest, max(parts - 1, 2)
-                break
-        else:
-            if size == 1:
-                break
-            parts = min(2 * parts, len(items))
-    return items
 
 
 def fuzz(
