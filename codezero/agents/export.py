@@ -87,6 +87,7 @@ def export(
     settings = networks.settings
     values = to_dict(networks.config)
     values["rollouts"]["lists"] = [Path(path).name for path in networks.config.rollouts.lists]
+    values["start_from"] = Path(networks.config.start_from).name
     description: dict[str, Any] = {
         "format": FORMAT,
         "task": {**values["task"], "passes": [p.name for p in settings.space.passes]},

@@ -21,7 +21,7 @@ from codezero.evaluation.evaluate import Failure, ProgramResult, SuiteResult, ev
 from codezero.programs.suites import find_suites
 from codezero.search.policy import parse_policy
 
-DEFAULT_POLICIES = ("none", "random", "random-search:1s", "greedy:5s")
+DEFAULT_POLICIES = ("none", "random", "random-search:1s", "agent", "agent:1s")
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Options:
     paths: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH...")]]
     """Files and suites."""
     policy: tuple[str, ...] = DEFAULT_POLICIES
-    """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent:FOLDER,
-    agent:FOLDER:BUDGET."""
+    """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent,
+    agent:BUDGET, agent:FOLDER, agent:FOLDER:BUDGET."""
     objective: Literal["text", "instructions"] = "text"
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"
@@ -65,7 +65,6 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if not options.policy:
         raise CodeZeroError("evaluate: give at least one policy")
     suites = find_suites(options.paths)
-    policies = [parse_policy(text) for text in options.policy]
     if options.max_steps < 1:
         raise CodeZeroError("evaluate: --max-steps is at least 1")
     settings = make_settings(
@@ -74,6 +73,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         options.protocol,
         options.max_steps,
     )
+    policies = [parse_policy(text, settings) for text in options.policy]
     with progress_bar() as progress:
         total = sum(len(suite.programs) for suite in suites) * len(policies)
         bar = progress.add_task("evaluating", total=total)

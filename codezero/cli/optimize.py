@@ -25,9 +25,11 @@ from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import run_all
 from codezero.programs.load import LoadFailure, load_all
-from codezero.search.policy import parse_policy
+from codezero.search.policy import Policy, parse_policy
 
-POLICY_OF_SEARCH = {"greedy": "greedy", "random": "random-search"}
+POLICY_OF_SEARCH = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
+SEARCH_BUDGET = "5s"
+"""Of a search that has no agent."""
 
 
 @dataclass
@@ -47,10 +49,11 @@ class Options:
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
-    search: Literal["random", "greedy"] = "random"
-    """How to choose the passes."""
-    budget: str = "5s"
-    """Time (500ms, 1s, 2m) or trials (200) a file."""
+    search: Literal["agent", "random", "greedy"] = "agent"
+    """How to choose the passes: as a trained agent does, or without one."""
+    budget: str | None = None
+    """Time (500ms, 1s, 2m) or trials (200) a file. An agent has one trial, and with more goes on
+    from there; the others have 5s."""
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""
     passes: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -90,13 +93,12 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)
-    policy = parse_policy(f"{POLICY_OF_SEARCH[options.search]}:{options.budget}")
     settings = EpisodeSettings(
         load_space(options.space),
         Objective(options.objective),
         Protocol(options.protocol),
     )
-
+    policy = _policy(options, settings)
     if settings.space.unsound and (options.output or options.passes):
         print(
             f"codezero: warning: space '{settings.space.name}' may change what a program does "
@@ -133,6 +135,16 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     for reason in failures:
         print(f"codezero: {reason}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _policy(options: Options, settings: EpisodeSettings) -> Policy:
+    budget = options.budget
+    if budget is None and options.search != "agent":
+        budget = SEARCH_BUDGET
+    name = POLICY_OF_SEARCH[options.search]
+    policy = parse_policy(name if budget is None else f"{name}:{budget}", settings)
+    policy.check(settings)
+    return policy
 
 
 def _load(jobs: Sequence[Job], flags: Sequence[str], parallel: int) -> list[tuple[Program, Source]]:

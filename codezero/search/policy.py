@@ -48,12 +48,17 @@ class Policy(Protocol):
         ...
 
 
-def parse_policy(text: str) -> Policy:
-    """A policy from its name: ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``,
-    ``agent:FOLDER``, ``agent:FOLDER:1s``.
+def parse_policy(text: str, settings: EpisodeSettings | None = None) -> Policy:
+    """A policy from its name: ``agent``, ``agent:1s``, ``agent:NAME``, ``agent:FOLDER:1s``,
+    ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``, ``none``.
+
+    Args:
+        settings: of the programs' episodes, which decide what ``agent`` is; without them it is the
+            default agent.
 
     Raises:
-        CodeZeroError: an unknown name, a bad budget, or a list that cannot be read.
+        CodeZeroError: an unknown name, a bad budget, a list that cannot be read, or no agent for
+            the settings.
     """
     from codezero.search.greedy import GreedySearch
     from codezero.search.sequences import FixedSequence, RandomSearch
@@ -69,14 +74,29 @@ def parse_policy(text: str) -> Policy:
         return GreedySearch(Budget.parse(argument) if argument else Budget())
     if name == "fixed" and argument:
         return FixedSequence.read(Path(argument))
-    if name == "agent" and argument:
-        from codezero.search.agent import AgentPolicy
-
-        folder, _, budget = argument.rpartition(":")
-        if not folder or Path(argument).exists():  # a path may have colons in it
-            return AgentPolicy(Path(argument))
-        return AgentPolicy(Path(folder), Budget.parse(budget))
+    if name == "agent":
+        return _agent_policy(argument, settings)
     raise CodeZeroError(
-        f"unknown policy '{text}': choose none, random, random-search[:BUDGET], "
-        "greedy[:BUDGET], fixed:FILE or agent:FOLDER[:BUDGET]"
+        f"unknown policy '{text}': choose agent[:NAME or FOLDER][:BUDGET], none, random, "
+        "random-search[:BUDGET], greedy[:BUDGET] or fixed:FILE"
     )
+
+
+def _agent_policy(argument: str, settings: EpisodeSettings | None) -> Policy:
+    from codezero.agents.shipped import DEFAULT_AGENT, agent_for, shipped_agents
+    from codezero.search.agent import ONE_TRIAL, AgentPolicy
+
+    shipped = shipped_agents()
+    target, budget = argument, ONE_TRIAL
+    if argument and argument not in shipped and not Path(argument).exists():
+        # A path may have colons in it, and what is no budget is a folder's name.
+        before, colon, last = argument.rpartition(":")
+        if colon or last[:1].isdecimal():
+            target, budget = before, Budget.parse(last)
+    if target:
+        folder = shipped.get(target, Path(target))
+    elif settings is None:
+        folder = shipped[DEFAULT_AGENT]
+    else:
+        folder = agent_for(settings)
+    return AgentPolicy(folder, budget)

@@ -1,0 +1,44 @@
+"""The agents that come with CodeZero: a folder each, beside this file, with a model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codezero.agents.agent import read_description
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
+
+DEFAULT_AGENT = "size"
+"""For programs as clang compiles them, and machine code."""
+
+
+def shipped_agents() -> dict[str, Path]:
+    """Folders of agents by their names."""
+    folders = (path.parent for path in Path(__file__).parent.glob("*/agent.json"))
+    return {folder.name: folder for folder in sorted(folders)}
+
+
+def agent_for(settings: EpisodeSettings) -> Path:
+    """The folder of the agent that comes closest to what it was trained for.
+
+    It was trained to choose from the same passes; where there are several such, for the same
+    objective, and then for the same protocol.
+
+    Raises:
+        CodeZeroError: there is none for these passes.
+    """
+    passes = [p.name for p in settings.space.passes]
+    agents = {folder: read_description(folder)["task"] for folder in shipped_agents().values()}
+    fitting = [folder for folder, task in agents.items() if task["passes"] == passes]
+    if not fitting:
+        raise CodeZeroError(
+            f"no agent comes with codezero for the passes of the space '{settings.space.name}': "
+            "search without one, or train one"
+        )
+    return max(
+        fitting,
+        key=lambda folder: (
+            agents[folder]["objective"] == settings.objective.value,
+            agents[folder]["protocol"] == settings.protocol.value,
+        ),
+    )

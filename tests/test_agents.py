@@ -1,0 +1,110 @@
+"""The agents that come with CodeZero, and how they are chosen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codezero.agents.agent import Agent
+from codezero.agents.shipped import DEFAULT_AGENT, agent_for, shipped_agents
+from codezero.compiler.objectives import Objective
+from codezero.compiler.program import Program
+from codezero.compiler.protocols import Protocol
+from codezero.compiler.spaces import load_space
+from codezero.env import PhaseOrderingEnv
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
+from codezero.optimize import optimize
+from codezero.search import parse_policy
+
+SOURCE = Path(__file__).parents[1] / "examples" / "lzss.c"
+MOST_BYTES = 16_000_000
+
+
+def codezero(*arguments: object) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "codezero", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def settings_of(objective: Objective, protocol: Protocol, space: str = "sound") -> EpisodeSettings:
+    return EpisodeSettings(load_space(space), objective, protocol)
+
+
+def test_there_is_an_agent_for_each_task() -> None:
+    chosen = {
+        (objective, protocol): agent_for(settings_of(objective, protocol)).name
+        for objective in Objective
+        for protocol in Protocol
+    }
+    assert chosen == {
+        (Objective.TEXT, Protocol.CLANG): "size",
+        (Objective.TEXT, Protocol.PAPER): "size",
+        (Objective.INSTRUCTIONS, Protocol.PAPER): "instructions",
+        (Objective.INSTRUCTIONS, Protocol.CLANG): "instructions",
+    }
+    assert DEFAULT_AGENT in shipped_agents()
+
+
+@pytest.mark.parametrize("name", sorted(shipped_agents()))
+def test_an_agent_is_small_told_of_and_better_than_nothing(name: str, sha256: Program) -> None:
+    folder = shipped_agents()[name]
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= MOST_BYTES
+    assert (folder / "README.md").read_text().startswith(f"# {name}")
+    agent = Agent(folder)
+    env = PhaseOrderingEnv.of(agent.settings)
+    policy = parse_policy(f"agent:{name}", agent.settings)
+    results = [optimize(sha256, policy, env, np.random.default_rng(seed)) for seed in range(2)]
+    assert results[0].passes == results[1].passes, "it does not draw"
+    assert results[0].policy == f"agent:{name}" and results[0].ratio >= 1.0
+    assert results[0].found < results[0].costs.initial
+    env.close()
+
+
+def test_no_agent_comes_for_other_passes(space_file: Callable[..., Path]) -> None:
+    space = space_file("function(gvn)")
+    with pytest.raises(CodeZeroError, match="no agent comes with codezero"):
+        agent_for(settings_of(Objective.TEXT, Protocol.CLANG, str(space)))
+    done = codezero("optimize", SOURCE, "--space", space)
+    assert done.returncode == 2 and "no agent comes with codezero" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    done = codezero("optimize", SOURCE, "--space", space, "--search", "random", "--budget", "2")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("agent", "agent:size"),
+        ("agent:size", "agent:size"),
+        ("agent:1s", "agent:size:1s"),
+        ("agent:7", "agent:size:7"),
+        ("agent:instructions:500ms", "agent:instructions:0.5s"),
+        ("agent:some/folder", "agent:folder"),
+        ("agent:some/folder:2m", "agent:folder:120s"),
+    ],
+)
+def test_agents_by_name(text: str, name: str) -> None:
+    assert parse_policy(text).name == name
+
+
+@pytest.mark.parametrize("text", ["agent:size:soon", "agent:size:", "agent:0s"])
+def test_bad_names_of_agents(text: str) -> None:
+    with pytest.raises(CodeZeroError, match="budget"):
+        parse_policy(text)
+
+
+@pytest.mark.parametrize("objective", ["text", "instructions"])
+def test_optimize_takes_the_agent_for_the_objective(objective: str) -> None:
+    done = codezero("optimize", SOURCE, "--json", "--objective", objective)
+    (result,) = json.loads(done.stdout)
+    agent = {"text": "size", "instructions": "instructions"}[objective]
+    assert result["policy"] == f"agent:{agent}" and result["ratio"] >= 1.0
+    done = codezero("optimize", SOURCE, "--json", "--objective", objective, "--budget", "8")
+    (more,) = json.loads(done.stdout)
+    assert more["policy"] == f"agent:{agent}:8" and more["optimized"] <= result["optimized"]
