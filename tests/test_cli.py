@@ -20,6 +20,7 @@ from conftest import EXAMPLES, children_of
 from codezero.compiler import Module, executable_size
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, OPT
+from codezero.corpus.corpus import Corpus
 
 SOURCE = EXAMPLES / "sha256.c"
 QUICK = ("--search", "greedy", "--budget", "60")
@@ -204,6 +205,23 @@ def test_evaluate_prints_programs_and_suites(tmp_path: Path) -> None:
     assert len(rows) == 4
     table = codezero(*arguments, "text").stdout
     assert "geomean" in table
+
+
+def test_evaluate_takes_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
+    split = f"{training_corpus}:train"
+    arguments = ("--policy", "none", "--objective", "instructions", "--json")
+    report = json.loads(codezero("evaluate", split, SOURCE, "--sample", 2, *arguments).stdout)
+    assert [(s["suite"], s["programs"]) for s in report["suites"]] == [
+        (f"{training_corpus.stem}:train", 2), (SOURCE.name, 1),
+    ]  # fmt: skip
+    corpus = Corpus(training_corpus, "train")
+    programs = [corpus[k].name for k in corpus.sample(2)]
+    assert [p["program"] for p in report["programs"]] == [*programs, SOURCE.name]
+    everything = json.loads(codezero("evaluate", split, *arguments).stdout)
+    assert everything["suites"][0]["programs"] == len(corpus)
+    assert everything["suites"][0]["as_small"] == 0, "not even one is as small without any pass"
+    fails(codezero("evaluate", f"{training_corpus}:nosuch", *arguments), "no split 'nosuch'")
+    fails(codezero("evaluate", tmp_path / "no.parquet", *arguments), "not a corpus")
 
 
 def test_evaluate_reports_what_fails(tmp_path: Path) -> None:

@@ -17,8 +17,14 @@ from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.env.environment import make_settings
 from codezero.errors import CodeZeroError
-from codezero.evaluation.evaluate import Failure, ProgramResult, SuiteResult, evaluate, summarize
-from codezero.programs.suites import find_suites
+from codezero.evaluation.evaluate import (
+    Failure,
+    ProgramResult,
+    SuiteResult,
+    evaluate,
+    load_suites,
+    summarize,
+)
 from codezero.search.policy import parse_policy
 
 DEFAULT_POLICIES = ("none", "random", "random-search:1s", "agent", "agent:1s")
@@ -28,12 +34,13 @@ DEFAULT_POLICIES = ("none", "random", "random-search:1s", "agent", "agent:1s")
 class Options:
     """Compare ways to choose passes over suites of programs.
 
-    A PATH is a file or a suite: a folder whose files are a program each, and whose subfolders are
-    a program each, their files linked. Ratios are baseline over ours: above 1 is smaller than -Oz.
+    A PATH is a file; or a suite: a folder whose files are a program each, and whose subfolders are
+    a program each, their files linked; or a corpus, FILE.parquet, whose test split is taken, or
+    FILE.parquet:SPLIT. Ratios are baseline over ours: above 1 is smaller than -Oz.
     """
 
     paths: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH...")]]
-    """Files and suites."""
+    """Files, suites and corpora."""
     policy: tuple[str, ...] = DEFAULT_POLICIES
     """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent,
     agent:BUDGET, agent:FOLDER, agent:FOLDER:BUDGET."""
@@ -45,6 +52,8 @@ class Options:
     """Passes to choose from: sound, autophase, or a TOML file."""
     max_steps: int = 45
     """Passes that a policy may take."""
+    sample: int | None = None
+    """Take only so many programs of each corpus, chosen by a hash of their names."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print an object with programs, suites and failures."""
     csv: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -64,9 +73,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         raise CodeZeroError("evaluate: give at least one file or folder")
     if not options.policy:
         raise CodeZeroError("evaluate: give at least one policy")
-    suites = find_suites(options.paths)
-    if options.max_steps < 1:
-        raise CodeZeroError("evaluate: --max-steps is at least 1")
+    if options.max_steps < 1 or (options.sample is not None and options.sample < 1):
+        raise CodeZeroError("evaluate: --max-steps and --sample are at least 1")
     settings = make_settings(
         options.space,
         options.objective,
@@ -74,6 +82,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         options.max_steps,
     )
     policies = [parse_policy(text, settings) for text in options.policy]
+    suites = load_suites(options.paths, flags, sample=options.sample, jobs=options.jobs)
     with progress_bar() as progress:
         total = sum(len(suite.programs) for suite in suites) * len(policies)
         bar = progress.add_task("evaluating", total=total)
@@ -81,7 +90,6 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
             suites,
             policies,
             settings,
-            flags=flags,
             seed=options.seed,
             jobs=options.jobs,
             on_done=lambda task, result: progress.advance(bar),
@@ -146,7 +154,7 @@ def _print_tables(programs: Sequence[ProgramResult], suites: Sequence[SuiteResul
     print_table(headers, rows, numeric_from=3)
     print()
     headers = ["suite", "policy", "programs", "geomean", "min", "max"]
-    headers += ["without fallback", "min", "max", "seconds"]
+    headers += ["without fallback", "min", "max", "as small", "seconds"]
     rows = [
         [
             s.suite,
@@ -154,6 +162,7 @@ def _print_tables(programs: Sequence[ProgramResult], suites: Sequence[SuiteResul
             f"{s.programs}" + (f" ({s.failed} failed)" if s.failed else ""),
             *(_number(ratio, 3) for ratio in (s.geomean, s.min, s.max)),
             *(_number(ratio, 3) for ratio in (s.found_geomean, s.found_min, s.found_max)),
+            "-" if s.as_small is None else f"{s.as_small:.0%}",
             _number(s.seconds, 1),
         ]
         for s in suites

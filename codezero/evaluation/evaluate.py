@@ -5,15 +5,71 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from codezero.compiler.program import Program
+from codezero.corpus.corpus import Corpus
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.parallel import run_all
 from codezero.programs.load import LoadFailure, load_all
-from codezero.programs.suites import Suite
+from codezero.programs.suites import find_suites
 from codezero.search.policy import Policy
+
+CORPUS_SUFFIX = ".parquet"
+CORPUS_SPLIT = "test"
+"""The split of a corpus that is evaluated on where none is named."""
+
+
+@dataclass(frozen=True)
+class LoadedSuite:
+    """Programs by name, or why they could not be loaded, and what they are reported as."""
+
+    name: str
+    programs: tuple[tuple[str, Program | LoadFailure], ...]
+
+
+def load_suites(
+    paths: Sequence[Path], flags: Sequence[str] = (), *, sample: int | None = None, jobs: int = 0
+) -> list[LoadedSuite]:
+    """The suites and corpora at some paths, in their order.
+
+    Args:
+        paths: files, suites (see `codezero.programs.suites`), and corpora: ``FILE.parquet``, of
+            which it is the test split, or ``FILE.parquet:SPLIT``.
+        flags: of the compilers of source files.
+        sample: programs of a corpus, chosen by a hash of their names; None is all.
+
+    Raises:
+        CodeZeroError: no such file, or no program in one.
+    """
+    suites = {path: _load_corpus(path, sample) for path in paths if _is_corpus(path)}
+    others = [path for path in paths if path not in suites]
+    found = find_suites(others)
+    programs = [program.files for suite in found for program in suite.programs]
+    loaded = iter(load_all(programs, flags, jobs))
+    for path, suite in zip(others, found, strict=True):
+        results = [(program.name, next(loaded)) for program in suite.programs]
+        suites[path] = LoadedSuite(
+            suite.name,
+            tuple((name, r if isinstance(r, LoadFailure) else r[0]) for name, r in results),
+        )
+    return [suites[path] for path in paths]
+
+
+def _is_corpus(path: Path) -> bool:
+    return path.name.partition(":")[0].endswith(CORPUS_SUFFIX)
+
+
+def _load_corpus(path: Path, sample: int | None) -> LoadedSuite:
+    name, _, split = path.name.partition(":")
+    split = split or CORPUS_SPLIT
+    corpus = Corpus(path.with_name(name), split)
+    if not len(corpus):
+        raise CodeZeroError(f"{path.with_name(name)} has no program of the split '{split}'")
+    chosen = [corpus[k] for k in corpus.sample(len(corpus) if sample is None else sample)]
+    return LoadedSuite(f"{Path(name).stem}:{split}", tuple((p.name, p) for p in chosen))
 
 
 @dataclass(frozen=True)
@@ -80,16 +136,18 @@ class SuiteResult:
     """Of the ratios before the fallback: of the policy by itself, as Table D6 has them."""
     found_min: float | None
     found_max: float | None
+    as_small: float | None
+    """Share of the programs that the policy by itself makes as small as the baseline does, or
+    smaller."""
     seconds: float | None
     """Mean wall time a program."""
 
 
 def evaluate(
-    suites: Sequence[Suite],
+    suites: Sequence[LoadedSuite],
     policies: Sequence[Policy],
     settings: EpisodeSettings,
     *,
-    flags: Sequence[str] = (),
     seed: int = 0,
     jobs: int = 0,
     on_done: Callable[[Task, ProgramResult | Failure], None] = lambda task, result: None,
@@ -101,16 +159,15 @@ def evaluate(
     """
     for policy in policies:
         policy.check(settings)
-    places = [(suite.name, program) for suite in suites for program in suite.programs]
-    loaded = load_all([program.files for _, program in places], flags, jobs)
     tasks: list[Task] = []
     failures: list[Failure] = []
-    for (suite_name, program), each in zip(places, loaded, strict=True):
-        for policy in policies:
-            if isinstance(each, LoadFailure):
-                failures.append(Failure(suite_name, program.name, policy.name, each.reason))
-            else:
-                tasks.append(Task(suite_name, program.name, each[0], policy))
+    for suite in suites:
+        for name, program in suite.programs:
+            for policy in policies:
+                if isinstance(program, LoadFailure):
+                    failures.append(Failure(suite.name, name, policy.name, program.reason))
+                else:
+                    tasks.append(Task(suite.name, name, program, policy))
 
     def work(optimizer: Optimizer, task: Task) -> ProgramResult | Failure:
         try:
@@ -166,6 +223,7 @@ def _summary(
         found_geomean=geometric_mean(found) if found else None,
         found_min=min(found, default=None),
         found_max=max(found, default=None),
+        as_small=sum(ratio >= 1 for ratio in found) / len(found) if found else None,
         seconds=sum(p.seconds for p in programs) / len(programs) if programs else None,
     )
 

@@ -61,5 +61,4 @@ class AgentPolicy:
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         shown = env.settings.layout
         seen = np.concatenate([np.r_[shown[part]] for part in self._agent.settings.layout])
-        with self._budget.spend(env) as meter:
-            return GuidedSearch(env, program, self._agent, seen, rng).run(meter)
+        return GuidedSearch(env, program, self._agent, seen, rng).run(self._budget)

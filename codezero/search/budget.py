@@ -45,9 +45,9 @@ class Budget:
         return "" if self.trials is None else str(self.trials)
 
     @contextmanager
-    def spend(self, env: PhaseOrderingEnv) -> Iterator[Meter]:
-        """Start to count. No step of ``env`` goes on after the time is up."""
-        meter = Meter(self)
+    def spend(self, env: PhaseOrderingEnv, meter: Meter | None = None) -> Iterator[Meter]:
+        """Count, from now or by a meter that runs. No step of ``env`` goes on after the time."""
+        meter = meter or Meter(self)
         env.deadline = meter.deadline
         try:
             yield meter

@@ -17,7 +17,7 @@ from codezero.agents.agent import Agent, Decision, Memory
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
 from codezero.isolation import WorkerFailure
-from codezero.search.budget import Meter
+from codezero.search.budget import Budget, Meter
 from codezero.search.policy import Found
 from codezero.search.sequences import FAILURES
 
@@ -75,14 +75,20 @@ class GuidedSearch:
         """Those of them that changed something."""
         self._cost = 0
 
-    def run(self, meter: Meter) -> Found:
-        """One greedy trial, and then others until the budget is spent."""
-        env = self._env
-        env.reset(options={"program": self._program})
-        self._cost = env.cost
+    def run(self, budget: Budget) -> Found:
+        """One greedy trial, played to its end, and then others until the budget is spent."""
+        meter = Meter(budget)
+        self._env.reset(options={"program": self._program})
+        self._cost = self._env.cost
         memory = self._agent.begin()
-        self._play([], [], memory, self._decide(memory), meter, greedy=True)
+        self._play([], [], memory, self._decide(memory), None, greedy=True)
         meter.trials += 1
+        with budget.spend(self._env, meter):
+            self._search(meter)
+        return Found(self._prefix, self._cost, meter.trials)
+
+    def _search(self, meter: Meter) -> None:
+        env = self._env
         while not meter.spent():
             try:
                 if not self._states:
@@ -101,7 +107,6 @@ class GuidedSearch:
             except WorkerFailure:
                 self._states = []  # they went with the worker
             meter.trials += 1
-        return Found(self._prefix, self._cost, meter.trials)
 
     def _play(
         self,
@@ -109,14 +114,16 @@ class GuidedSearch:
         effective: list[int],
         memory: Memory,
         decision: Decision,
-        meter: Meter,
+        meter: Meter | None,
         *,
         greedy: bool,
     ) -> None:
-        """Go on from where the environment stands."""
+        """Go on from where the environment stands, without a meter as long as it takes."""
         env = self._env
         improved = False
-        while len(actions) < env.settings.max_steps and not meter.out_of_time():
+        while len(actions) < env.settings.max_steps:
+            if meter is not None and meter.out_of_time():
+                break
             action = self._draw(decision, greedy)
             _, _, terminated, _, info = env.step(action)
             if info.get("end") in FAILURES:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from codezero.compiler.frontends import exists
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
@@ -88,7 +89,7 @@ def _agent_policy(argument: str, settings: EpisodeSettings | None) -> Policy:
 
     shipped = shipped_agents()
     target, budget = argument, ONE_TRIAL
-    if argument and argument not in shipped and not Path(argument).exists():
+    if argument and argument not in shipped and not exists(Path(argument)):
         # A path may have colons in it, and what is no budget is a folder's name.
         before, colon, last = argument.rpartition(":")
         if colon or last[:1].isdecimal():
