@@ -25,7 +25,7 @@ LOADS, DECISIONS = 7, 500
 
 def main(*presets: str) -> None:
     settings = TaskSettings().episode_settings()
-    actions = len(settings.space)
+    actions = settings.num_actions
     for preset in presets or ("small", "paper"):
         config = PRESETS[preset].dreamer
         step = PolicyStep(WorldModel(settings.layout, actions, config), Behaviour(actions, config))

@@ -173,24 +173,25 @@ class Optimizer:
         self._seed = seed
         self.loader = ProgramLoader()
         self._settings = settings
-        self._envs: dict[tuple[str, ...], PhaseOrderingEnv] = {}
-        """By what they show."""
+        self._envs: dict[tuple[tuple[str, ...], bool], PhaseOrderingEnv] = {}
+        """By what they show, and whether they restart."""
         self._interrupted = False
         self._lock = threading.Lock()
 
     def run(self, program: Program, policy: Policy, *, streamlined: bool = False) -> Optimized:
         """See `optimize`."""
-        env, rng = self._env(policy.observes), np.random.default_rng(self._seed)
+        env, rng = self._env(policy), np.random.default_rng(self._seed)
         return optimize(program, policy, env, rng, streamlined=streamlined)
 
-    def _env(self, observes: tuple[str, ...]) -> PhaseOrderingEnv:
+    def _env(self, policy: Policy) -> PhaseOrderingEnv:
+        settings = policy.adapt(self._settings)
+        key = settings.observe, settings.restart
         with self._lock:
-            if observes not in self._envs:
-                settings = replace(self._settings, observe=observes)
-                self._envs[observes] = PhaseOrderingEnv.of(settings)
+            if key not in self._envs:
+                self._envs[key] = PhaseOrderingEnv.of(settings)
                 if self._interrupted:
-                    self._envs[observes].interrupt()
-            return self._envs[observes]
+                    self._envs[key].interrupt()
+            return self._envs[key]
 
     def interrupt(self) -> None:
         """End the run under way, and all later ones. May be called from any thread."""

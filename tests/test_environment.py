@@ -99,10 +99,72 @@ def test_the_best_so_far_comes_back_with_a_snapshot(sha256: Program) -> None:
     env.reset(seed=0)
     handle = env.save()
     first = env.step(action(env, "default<Oz>"))
-    env.restore(handle, [])
+    env.restore(handle)
     second = env.step(action(env, "default<Oz>"))
     assert first[1] == second[1] > 0
     assert (first[0] == second[0]).all()
+    env.close()
+
+
+def test_a_restart_goes_back_to_the_start_and_counts_on(sha256: Program) -> None:
+    env = PhaseOrderingEnv(
+        sha256, objective="text", restart=True, reward="best", observe=["sizes", "shape"]
+    )
+    layout, restart = env.settings.layout, len(env.settings.space)
+    assert env.settings.restart_action == env.settings.action("restart") == restart
+    assert env.action_space == gymnasium.spaces.Discrete(restart + 1)
+    assert env.settings.action_names([0, restart]) == [env.settings.space.passes[0].name, "restart"]
+    start = env.reset(seed=0)[0].copy()
+    assert not env.step(restart)[4]["changed"], "there is nothing to go back from"
+    first, oz = action(env, "sroa"), action(env, "default<Oz>")
+    env.step(first)
+    assert env.step(oz)[1] > 0
+    optimised, best = env.cost, env.best
+    assert env.passes == [first, oz] == list(env.best_passes)
+    observation, reward, terminated, truncated, info = env.step(restart)
+    assert info["changed"] and reward == 0 and not (terminated or truncated)
+    assert env.cost == env.costs.initial and env.best == best and env.passes == []
+    assert env.best_passes == (first, oz)
+    for part in ("autophase", "shape"):
+        assert (observation[layout[part]] == start[layout[part]]).all(), part
+    histogram = observation[layout["histogram"]]
+    assert histogram.sum() == pytest.approx(4 / 45) and histogram[restart] == pytest.approx(2 / 45)
+    assert observation[layout["sizes"]][2] == pytest.approx(best / env.costs.baseline)
+    for again in (first, oz):
+        env.step(again)
+    assert env.cost == optimised, "the program is as it was"
+    assert env.actions == [restart, first, oz, restart, first, oz]
+    env.close()
+
+
+def test_restarts_are_kept_apart_by_snapshots(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, restart=True, max_steps=9)
+    restart = len(env.settings.space)
+    env.reset(seed=0)
+    first, oz = action(env, "sroa"), action(env, "default<Oz>")
+    env.step(first)
+    handle = env.save()
+    env.step(restart)
+    env.step(oz)
+    best = env.best
+    assert env.best_passes == (oz,)
+    env.restore(handle)
+    assert env.passes == [first] == list(env.best_passes) and env.actions == [first]
+    assert env.best > best
+    for _ in range(8):
+        truncated = env.step(restart)[3]
+    assert truncated, "restarts are steps"
+    env.close()
+
+
+def test_without_restarts_there_is_no_such_action(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256)
+    assert env.action_space == gymnasium.spaces.Discrete(len(env.settings.space))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="no action"):
+        env.step(len(env.settings.space))
+    with pytest.raises(CodeZeroError, match="restart"):
+        env.settings.action("restart")
     env.close()
 
 
@@ -208,7 +270,7 @@ def test_snapshots_restore_the_program(env: PhaseOrderingEnv) -> None:
     env.step(action(env, "default<Oz>"))
     optimised = env.cost
     assert optimised < cost
-    env.restore(handle, env.actions[:1])
+    env.restore(handle)
     assert env.cost == cost
     env.step(action(env, "default<Oz>"))
     assert env.cost == optimised
@@ -279,7 +341,7 @@ def test_an_episode_that_ended_takes_no_step(sha256: Program) -> None:
     assert env.step(0)[3]
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(0)
-    env.restore(snapshot, [])
+    env.restore(snapshot)
     assert env.step(0)[3]
     env.close()
 

@@ -107,9 +107,10 @@ def test_it_goes_on_from_where_more_is_foreseen(
     restored: list[list[int]] = []
     restore = env.restore
 
-    def recording(handle: int, actions: list[int]) -> npt.NDArray[np.float32]:
-        restored.append(actions)
-        return restore(handle, actions)
+    def recording(handle: int) -> npt.NDArray[np.float32]:
+        observation = restore(handle)
+        restored.append(list(env.actions))
+        return observation
 
     env.restore = recording  # type: ignore[method-assign]
     histogram = env.settings.layout["histogram"]

@@ -169,6 +169,18 @@ def test_a_fixed_list_is_read_by_name_and_by_pipeline(tmp_path: Path, sha256: Pr
     env.close()
 
 
+def test_a_list_may_have_parts_that_begin_anew(sha256: Program) -> None:
+    both = FixedSequence("both", ("sroa", "mem2reg", "restart", "simplification-o2"))
+    settings = both.adapt(EpisodeSettings(load_space("sound")))
+    assert settings.restart
+    env = PhaseOrderingEnv.of(settings)
+    result = optimize(sha256, both, env, RNG(0))
+    assert result.passes == ("simplification-o2",) and not result.fell_back
+    env.close()
+    plain = FixedSequence("plain", ("sroa",))
+    assert not plain.adapt(EpisodeSettings(load_space("sound"))).restart
+
+
 @pytest.mark.parametrize(
     ("text", "budget"),
     [("1s", Budget(1.0)), ("500ms", Budget(0.5)), ("2m", Budget(120.0)), ("7", Budget(None, 7))],

@@ -34,6 +34,7 @@ from codezero.dreamer.learner import Learner
 from codezero.dreamer.networks import MLP
 from codezero.dreamer.policy import Actor
 from codezero.dreamer.world_model import WorldModel
+from codezero.env.episode import EpisodeSettings
 from codezero.env.reward import Costs
 from codezero.errors import CodeZeroError
 from codezero.evaluation.world_report import imagine
@@ -328,10 +329,10 @@ def test_validation_is_of_the_same_programs_each_time(load: Callable[..., Progra
     programs = InTurn([load("sha256.c"), broken, load("lzss.c")])
     settings = TaskSettings(max_steps=6).episode_settings()
     with closing(make_envs(programs, settings, 10.0, 2)) as envs:
-        validation = Validation(envs, programs, len(settings.space), seed=0)
+        validation = Validation(envs, programs, settings.num_actions, seed=0)
         first, second = validation.of_random(), validation.of_random()
         assert first == second and first is not None and first.programs == 2
-        learner = Learner(settings.layout, len(settings.space), PRESETS["debug"].dreamer)
+        learner = Learner(settings.layout, settings.num_actions, PRESETS["debug"].dreamer)
         first, second = validation.of_greedy(learner), validation.of_greedy(learner)
         assert first == second and first is not None and first.programs == 2
         assert validation.of_random(lambda: True) is None
@@ -476,8 +477,8 @@ def test_an_exported_policy_decides_as_the_trained_one(trained: Path, tmp_path: 
     config, _ = read_run(trained)
     settings = agent.settings
     state = checkpoints.load(trained / "last.pt")["learner"]
-    world = WorldModel(settings.layout, len(settings.space), config.dreamer)
-    behaviour = Behaviour(len(settings.space), config.dreamer)
+    world = WorldModel(settings.layout, settings.num_actions, config.dreamer)
+    behaviour = Behaviour(settings.num_actions, config.dreamer)
     world.load_state_dict(state["world"])
     behaviour.load_state_dict(state["behaviour"])
     step = PolicyStep(world, behaviour)
@@ -544,7 +545,8 @@ def test_an_agent_that_was_trained_to_see_more_is_shown_it(
     assert imagined.costs == pytest.approx(np.full(3, 2 * 30.0)), "told by sizes, not by rewards"
     export(run, agent, "last", "float32")
     policy = AgentPolicy(agent)
-    assert policy.observes == ("shape", "sizes")
+    task = EpisodeSettings(networks.settings.space)
+    assert policy.adapt(task) == replace(task, observe=("shape", "sizes"))
     source = Path("examples", "sha256.c")
     done = codezero("evaluate", source, "--json", "--policy", f"agent:{agent}")
     assert done.returncode == 0, done.stderr

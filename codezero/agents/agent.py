@@ -20,13 +20,22 @@ from codezero.env.episode import EpisodeSettings
 from codezero.env.reward import Reward
 from codezero.errors import CodeZeroError
 
-FORMAT = 2
+FORMAT = 3
 """Of ``agent.json``."""
 
 OUTPUTS = ("policy", "next_h", "next_z", "value")
 SPACE_FILE = "space.toml"
 """A pass space that is not built in, in the agent's folder."""
-TASK_KEYS = {"space", "passes", "objective", "protocol", "max_steps", "observe", "reward"}
+TASK_KEYS = {
+    "space",
+    "passes",
+    "objective",
+    "protocol",
+    "max_steps",
+    "observe",
+    "reward",
+    "restart",
+}
 
 Float = npt.NDArray[np.float32]
 
@@ -136,6 +145,7 @@ class Agent(PolicyRuntime):
             max_steps=task["max_steps"],
             observe=tuple(task["observe"]),
             reward=Reward(task["reward"]),
+            restart=task["restart"],
         )
         by_row = self.description["policy"]["precision"] == "int8"
         super().__init__(folder / "policy.onnx", by_row=by_row)

@@ -52,6 +52,8 @@ class Fixed:
     """Passes to choose from: sound, autophase, or a TOML file."""
     max_steps: int = 45
     """Passes that the list may have."""
+    restart: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Let the list have several parts, each tried from the start: a line "restart" between them."""
     seed: int = 0
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
     """Lists to try at a time; 0 is one a core."""
@@ -66,7 +68,9 @@ class Fixed:
         if not self.out.parent.is_dir():
             raise CodeZeroError(f"search: {self.out.parent}: no such folder")
         budget = Budget.parse(self.budget)
-        settings = make_settings(self.space, self.objective, self.protocol, self.max_steps)
+        settings = make_settings(
+            self.space, self.objective, self.protocol, self.max_steps, restart=self.restart
+        )
         start = [] if self.start is None else FixedSequence.read(self.start).actions(settings)
         programs = self._load(flags)
         search = ListSearch(programs, settings, start=start, seed=self.seed, jobs=self.jobs)
@@ -76,7 +80,7 @@ class Fixed:
             self._climb(search, budget)
         finally:
             best = search.best
-            names = settings.space.names(best.actions)
+            names = settings.action_names(best.actions)
             with replacing(self.out) as temporary:
                 temporary.write_text("".join(f"{name}\n" for name in names))
             print(f"{self.out}: {len(names)} passes, {best.ratio:.4f} after {search.tried:,} lists")

@@ -7,7 +7,7 @@ import operator
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, SupportsFloat, cast
+from typing import Any, NamedTuple, SupportsFloat, cast
 
 import gymnasium
 import numpy as np
@@ -37,6 +37,7 @@ def make_settings(
     max_steps: int,
     observe: Sequence[str] = (),
     reward: Reward | str = Reward.SAVED,
+    restart: bool = False,
 ) -> EpisodeSettings:
     """Settings from what a user may write: names for spaces, objectives and protocols."""
     return EpisodeSettings(
@@ -46,6 +47,7 @@ def make_settings(
         max_steps=max_steps,
         observe=tuple(observe),
         reward=Reward(reward),
+        restart=restart,
     )
 
 
@@ -55,12 +57,21 @@ def observation_space(settings: EpisodeSettings) -> gymnasium.Space[Observation]
     return cast("gymnasium.Space[Observation]", box)
 
 
+class _Saved(NamedTuple):
+    """What an environment knows of a snapshot."""
+
+    actions: list[int]
+    passes: list[int]
+    best_passes: tuple[int, ...]
+
+
 class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
     """Choose LLVM passes for a program, one a step.
 
-    **Action**: an index into the pass space, ``Discrete(len(space))``.
+    **Action**: an index into the pass space, ``Discrete(len(space))``. With ``restart`` there is
+    one more, the last: back to the program as it was at the start.
 
-    **Observation**: float32, shape ``(56 + len(space),)``. The 56 Autophase features over the
+    **Observation**: float32, shape ``(56 + actions,)``. The 56 Autophase features over the
     program's current instruction count, then how often each action was taken over ``max_steps``
     (Appendix B.2 of the paper). Then what ``observe`` names, of
     `codezero.env.episode.EXTRA_PARTS`. `settings.layout` names the slices.
@@ -85,6 +96,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         max_steps: length of an episode (the paper's 45).
         observe: parts to append to the observation: ``"sizes"``, ``"shape"``.
         reward: a `Reward`, or its name: ``"saved"`` or ``"best"``.
+        restart: whether there is an action that goes back to the start, so that one episode may try
+            several short sequences.
         step_seconds: wall time of a step.
         isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
@@ -102,11 +115,14 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         max_steps: int = 45,
         observe: Sequence[str] = (),
         reward: Reward | str = Reward.SAVED,
+        restart: bool = False,
         step_seconds: float = STEP_SECONDS,
         isolated: bool = True,
     ) -> None:
-        self.settings = make_settings(space, objective, protocol, max_steps, observe, reward)
-        self.action_space = gymnasium.spaces.Discrete(len(self.settings.space))
+        self.settings = make_settings(
+            space, objective, protocol, max_steps, observe, reward, restart
+        )
+        self.action_space = gymnasium.spaces.Discrete(self.settings.num_actions)
         self.observation_space = observation_space(self.settings)
         if not step_seconds > 0:
             raise ValueError(f"step_seconds is {step_seconds}; it is more than 0")
@@ -114,6 +130,11 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         self.programs = ProgramSource(programs)
         self.actions: list[int] = []
         """Actions of the episode so far."""
+        self.passes: list[int] = []
+        """Those that make the program what it is now: passes that changed something, since the
+        start or the last restart."""
+        self.best_passes: tuple[int, ...] = ()
+        """The same of the first program of the least cost."""
         self.costs = Costs(0, 0)
         self.cost = 0
         self.best = 0
@@ -123,7 +144,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         ``step_seconds``. For searches that have to end in time."""
         self._observation = np.zeros(self.settings.observation_size, np.float32)
         self._known_costs: dict[str, Costs] = {}
-        self._num_actions = len(self.settings.space)
+        self._num_actions = self.settings.num_actions
+        self._saved: dict[int, _Saved] = {}
         self._running = False
         self._episode = None if isolated else Episode(self.settings)
         self._worker = (
@@ -152,6 +174,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             max_steps=settings.max_steps,
             observe=settings.observe,
             reward=settings.reward,
+            restart=settings.restart,
             step_seconds=step_seconds,
         )
         env._known_costs.update(known_costs or {})
@@ -181,7 +204,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         except LLVMError as error:
             raise ProgramError(f"{program.name}: {error}") from None
         self._known_costs[program.key] = self.costs
-        self.actions = []
+        self.actions, self.passes, self.best_passes = [], [], ()
+        self._saved.clear()
         self._running = True
         self.cost = self.best = self.costs.initial
         return self._observation, {
@@ -207,7 +231,12 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             return self._observation, 0.0, False, True, self._failure_info(failure)
         self._running = step.end is None
         self._observation, self.cost = step.observation, step.cost
-        self.best = min(self.best, step.cost)
+        if action == self.settings.restart_action:
+            self.passes = []
+        elif step.changed:
+            self.passes.append(action)
+        if step.cost < self.best:
+            self.best, self.best_passes = step.cost, tuple(self.passes)
         info: Info = {"cost": step.cost, "changed": step.changed}
         if step.end is not None:
             info["end"] = step.end.value
@@ -240,20 +269,24 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         Handles are good until the next reset, crash or timeout.
         """
         handle: int = self._call("save", timeout=self._step_timeout())
+        self._saved[handle] = _Saved(list(self.actions), list(self.passes), self.best_passes)
         return handle
 
-    def restore(self, handle: int, actions: list[int]) -> Observation:
-        """Go back to a snapshot that was saved after ``actions``, and go on from there."""
+    def restore(self, handle: int) -> Observation:
+        """Go back to a snapshot, and go on from there."""
         self._observation, self.cost, self.best = self._call(
             "restore", handle, timeout=self._step_timeout()
         )
         self._running = True
-        self.actions = list(actions)
+        saved = self._saved[handle]
+        self.actions, self.passes = list(saved.actions), list(saved.passes)
+        self.best_passes = saved.best_passes
         return self._observation
 
     def drop(self, handle: int) -> None:
         """Forget a snapshot."""
         self._call("drop", handle, timeout=self.step_seconds)
+        del self._saved[handle]
 
     def replay(self, actions: Sequence[int]) -> None:
         """Run passes on the program as it is, to see with `finish` what they make of it.

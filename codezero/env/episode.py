@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -28,6 +28,9 @@ from codezero.programs.load import FINISH, parse_module
 NUM_AUTOPHASE = 56
 EXTRA_PARTS = {"sizes": 4, "shape": len(SHAPE_FEATURES)}
 """What may be observed beside the paper's features and histogram, and how many numbers each is."""
+
+RESTART = "restart"
+"""The action that goes back to the start, by name."""
 
 GROWTH_FACTOR, GROWTH_ALLOWANCE = 4, 3_000
 """An episode ends when instructions exceed factor x start + allowance: nested unrolling and
@@ -70,6 +73,8 @@ class EpisodeSettings:
             logarithm of the start's. ``"shape"``: what the program is made of; see native/shape.h.
         reward: what a step is worth. `Reward.BEST` takes ``"sizes"``: what it pays for depends on
             the best so far, which has to be seen.
+        restart: whether there is one action more, the last: back to the program as it was at the
+            start. Steps, and the best so far, count on.
     """
 
     space: PassSpace
@@ -78,6 +83,7 @@ class EpisodeSettings:
     max_steps: int = 45
     observe: tuple[str, ...] = ()
     reward: Reward = Reward.SAVED
+    restart: bool = False
 
     def __post_init__(self) -> None:
         if self.max_steps < 1:
@@ -91,9 +97,32 @@ class EpisodeSettings:
             raise CodeZeroError("the reward 'best' depends on sizes: observe them as well")
 
     @property
+    def num_actions(self) -> int:
+        return len(self.space) + self.restart
+
+    @property
+    def restart_action(self) -> int | None:
+        return len(self.space) if self.restart else None
+
+    def action(self, name: str) -> int:
+        """The action of a pass, by its name in the space or LLVM's text, or of ``restart``.
+
+        Raises:
+            CodeZeroError: there is no such action.
+        """
+        if self.restart and name == RESTART:
+            return len(self.space)
+        return self.space.action(name)
+
+    def action_names(self, actions: Iterable[int]) -> list[str]:
+        """Names that `action` knows."""
+        names = [*(each.name for each in self.space.passes), RESTART]
+        return [names[action] for action in actions]
+
+    @property
     def layout(self) -> dict[str, slice]:
         """Where each part of the flat observation lies."""
-        numbers = {"autophase": NUM_AUTOPHASE, "histogram": len(self.space)}
+        numbers = {"autophase": NUM_AUTOPHASE, "histogram": self.num_actions}
         numbers |= {part: EXTRA_PARTS[part] for part in self.observe}
         ends = accumulate(numbers.values())
         return {
@@ -103,7 +132,7 @@ class EpisodeSettings:
 
     @property
     def observation_size(self) -> int:
-        return NUM_AUTOPHASE + len(self.space) + sum(EXTRA_PARTS[part] for part in self.observe)
+        return NUM_AUTOPHASE + self.num_actions + sum(EXTRA_PARTS[part] for part in self.observe)
 
 
 class Step(NamedTuple):
@@ -130,6 +159,8 @@ class _State:
     best: int
     """The least cost so far."""
     steps: int = 0
+    is_start: bool = True
+    """Whether no pass has changed the program since the start."""
 
     def copy(self) -> _State:
         return replace(self, module=self.module.clone(), observation=self.observation.copy())
@@ -166,18 +197,25 @@ class Episode:
         self._max_instructions = growth_limit(instructions)
         initial = self._costs.initial
         self._begin(_State(module, observation, instructions, initial, initial))
+        self._start = self._state.copy() if self.settings.restart else None
+        self._pass_seconds = 0.0
         self._snapshots.clear()
         return self._observe(), self._costs
 
     def step(self, action: int) -> Step:
-        """Run one pass. See `PhaseOrderingEnv.step`."""
+        """Run one pass, or restart. See `PhaseOrderingEnv.step`."""
+        before, best = self._state.cost, self._state.best
+        is_restart = action == self.settings.restart_action
+        if is_restart:
+            changed = self._restart()
+        else:
+            changed = self.settings.space.passes[action].run(self._state.module)
+            self._state.is_start &= not changed
         state = self._state
-        before, best = state.cost, state.best
-        changed = self.settings.space.passes[action].run(state.module)
         self._histogram[action] += 1 / self.settings.max_steps
         state.steps += 1
         terminated = False
-        if changed:
+        if changed and not is_restart:
             state.instructions = self._look(state.module, state.observation)
             terminated = state.instructions > self._max_instructions
             if self.settings.objective is Objective.INSTRUCTIONS:
@@ -199,6 +237,20 @@ class Episode:
             changed,
             end,
         )
+
+    def _restart(self) -> bool:
+        """Go back to the start; returns whether the program had changed since."""
+        state = self._state
+        if state.is_start:
+            return False
+        assert self._start is not None
+        fresh = self._start.copy()
+        histogram = self._layout["histogram"]
+        fresh.observation[histogram] = state.observation[histogram]
+        fresh.steps, fresh.best = state.steps, state.best
+        self._pass_seconds += state.module.pass_seconds - fresh.module.pass_seconds
+        self._begin(fresh)
+        return True
 
     def replay(self, actions: Sequence[int]) -> None:
         """Run passes on the program without measuring it; `finish` comes next."""
@@ -238,7 +290,7 @@ class Episode:
 
     def pass_seconds(self) -> float:
         """Wall time spent inside LLVM's passes in this episode."""
-        return self._state.module.pass_seconds
+        return self._pass_seconds + self._state.module.pass_seconds
 
     def _begin(self, state: _State) -> None:
         self._state = state

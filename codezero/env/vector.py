@@ -59,8 +59,8 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
     and `recv` instead: then no core waits for another.
 
     Args:
-        programs, space, objective, protocol, max_steps, observe, reward, step_seconds: as for
-            `PhaseOrderingEnv`.
+        programs, space, objective, protocol, max_steps, observe, reward, restart, step_seconds: as
+            for `PhaseOrderingEnv`.
         num_envs: number of environments; by default the machine's cores.
         autoreset_mode: Gymnasium's; `send` and `recv` always reset on the next step.
         copy: return copies of the shared arrays, rather than the arrays themselves.
@@ -79,15 +79,18 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
         max_steps: int = 45,
         observe: Sequence[str] = (),
         reward: Reward | str = Reward.SAVED,
+        restart: bool = False,
         step_seconds: float = STEP_SECONDS,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
     ) -> None:
-        self.settings = make_settings(space, objective, protocol, max_steps, observe, reward)
+        self.settings = make_settings(
+            space, objective, protocol, max_steps, observe, reward, restart
+        )
         self.num_envs = len(os.sched_getaffinity(0)) if num_envs is None else num_envs
         if self.num_envs < 1 or not step_seconds > 0:
             raise ValueError("num_envs is at least 1, and step_seconds more than 0")
-        self.single_action_space = gymnasium.spaces.Discrete(len(self.settings.space))
+        self.single_action_space = gymnasium.spaces.Discrete(self.settings.num_actions)
         self.single_observation_space = observation_space(self.settings)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -195,8 +198,9 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
             raise ValueError(f"actions of shape {actions.shape} for {len(indices)} environments")
         if actions.size and not np.issubdtype(actions.dtype, np.integer):
             raise ValueError(f"actions are integers, not {actions.dtype}")
-        if ((actions < 0) | (actions >= len(self.settings.space))).any():
-            raise ValueError(f"{actions} has no such action: there are {len(self.settings.space)}")
+        count = self.settings.num_actions
+        if ((actions < 0) | (actions >= count)).any():
+            raise ValueError(f"{actions} has no such action: there are {count}")
         if len(set(indices)) < len(indices) or not all(0 <= i < self.num_envs for i in indices):
             raise ValueError(f"{list(indices)} are not different environments of {self.num_envs}")
         for index in indices:

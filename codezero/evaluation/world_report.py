@@ -93,10 +93,9 @@ class Foreseer:
         """Raises `ProgramError` for a program that LLVM fails on before the first pass."""
         observations, actions, costs, rewards = self._play(program)
         alpha = self._networks.config.dreamer.replay.smoothing
-        space = self._networks.settings.space
         return Foresight(
             program.name,
-            tuple(space.passes[action].name for action in actions),
+            tuple(self._networks.settings.action_names(actions)),
             self._env.costs.baseline,
             Trajectory(
                 observations[:, self._networks.settings.layout["autophase"]].astype(np.float64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,9 +42,9 @@ class AgentPolicy:
     def _agent(self) -> Agent:
         return Agent(self._folder)
 
-    @property
-    def observes(self) -> tuple[str, ...]:
-        return self._agent.settings.observe
+    def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
+        trained = self._agent.settings
+        return replace(settings, observe=trained.observe, restart=trained.restart)
 
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` if the agent sees, or may do, something else under them."""

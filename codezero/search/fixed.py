@@ -118,7 +118,7 @@ class ListSearch:
 
     def _change(self, actions: tuple[int, ...]) -> tuple[int, ...]:
         """A list with one pass more, less, or another, or with a pass in another place."""
-        rng, space = self._rng, len(self._settings.space)
+        rng, space = self._rng, self._settings.num_actions
         changed = list(actions)
         kind = rng.choice(["insert", "replace", "remove", "move"], p=[0.45, 0.2, 0.15, 0.2])
         if not changed or (kind == "insert" and len(changed) < self._settings.max_steps):

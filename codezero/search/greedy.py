@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -29,12 +28,14 @@ class GreedySearch:
     and every trial there is slow. A pass on which LLVM fails is not tried again.
     """
 
-    observes: ClassVar[tuple[str, ...]] = ()
     budget: Budget
 
     @property
     def name(self) -> str:
         return f"greedy:{self.budget}".removesuffix(":")
+
+    def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
+        return settings
 
     def check(self, settings: EpisodeSettings) -> None:
         """It can act under any."""
@@ -74,7 +75,7 @@ class _Climb:
             self.actions.append(action)
             if meter.spent():
                 break
-            env.restore(self._snapshot, self.actions[:-1])
+            env.restore(self._snapshot)
             if env.step(action)[4].get("end") in FAILURES:
                 raise WorkerFailure("a pass failed that did not before")
             env.drop(self._snapshot)
@@ -104,7 +105,7 @@ class _Climb:
     def _try(self, action: int, meter: Meter) -> int | None:
         """The cost after one pass, or None if the pass ends the episode."""
         env = self._env
-        env.restore(self._snapshot, self.actions)
+        env.restore(self._snapshot)
         _, _, terminated, _, info = env.step(action)
         if info.get("end") in FAILURES:
             self._failing.add(action)

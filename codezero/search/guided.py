@@ -34,10 +34,6 @@ class _State:
 
     handle: int
     """Of its snapshot in the environment."""
-    actions: list[int]
-    """That led to it."""
-    effective: list[int]
-    """Those of them that changed something."""
     memory: Memory
     """The agent's, with the observation taken in."""
     decision: Decision
@@ -71,8 +67,8 @@ class GuidedSearch:
         self._states: list[_State] = []
         self._trajectory: list[int] = []
         """Actions of the best trajectory, as far as its best program."""
-        self._prefix: tuple[int, ...] = ()
-        """Those of them that changed something."""
+        self._passes: tuple[int, ...] = ()
+        """Those that make its best program."""
         self._cost = 0
 
     def run(self, budget: Budget) -> Found:
@@ -81,11 +77,11 @@ class GuidedSearch:
         self._env.reset(options={"program": self._program})
         self._cost = self._env.cost
         memory = self._agent.begin()
-        self._play([], [], memory, self._decide(memory), None, greedy=True)
+        self._play(memory, self._decide(memory), None, greedy=True)
         meter.trials += 1
         with budget.spend(self._env, meter):
             self._search(meter)
-        return Found(self._prefix, self._cost, meter.trials)
+        return Found(self._passes, self._cost, meter.trials)
 
     def _search(self, meter: Meter) -> None:
         env = self._env
@@ -95,23 +91,14 @@ class GuidedSearch:
                     self._keep_states(meter)
                 state = self._choose()
                 state.tried += 1
-                env.restore(state.handle, state.actions)
-                self._play(
-                    list(state.actions),
-                    list(state.effective),
-                    state.memory.copy(),
-                    state.decision,
-                    meter,
-                    greedy=False,
-                )
+                env.restore(state.handle)
+                self._play(state.memory.copy(), state.decision, meter, greedy=False)
             except WorkerFailure:
                 self._states = []  # they went with the worker
             meter.trials += 1
 
     def _play(
         self,
-        actions: list[int],
-        effective: list[int],
         memory: Memory,
         decision: Decision,
         meter: Meter | None,
@@ -121,7 +108,7 @@ class GuidedSearch:
         """Go on from where the environment stands, without a meter as long as it takes."""
         env = self._env
         improved = False
-        while len(actions) < env.settings.max_steps:
+        while len(env.actions) < env.settings.max_steps:
             if meter is not None and meter.out_of_time():
                 break
             action = self._draw(decision, greedy)
@@ -129,12 +116,9 @@ class GuidedSearch:
             if info.get("end") in FAILURES:
                 self._states = []
                 return
-            actions.append(action)
-            if info["changed"]:
-                effective.append(action)
             if env.cost < self._cost:
                 self._cost = env.cost
-                self._trajectory, self._prefix = list(actions), tuple(effective)
+                self._trajectory, self._passes = list(env.actions), tuple(env.passes)
                 improved = True
             if terminated:
                 break
@@ -170,7 +154,7 @@ class GuidedSearch:
         """Walk along the best trajectory once more, and keep what is different on the way."""
         env = self._env
         env.reset(options={"program": self._program})
-        memory, effective = self._agent.begin(), list[int]()
+        memory = self._agent.begin()
         for step in range(len(self._trajectory) + 1):
             changed = True
             if step:
@@ -179,8 +163,7 @@ class GuidedSearch:
                 if info.get("end") in FAILURES:
                     raise WorkerFailure("a pass failed that did not before")
                 memory.action = np.array([action])
-                if changed := info["changed"]:
-                    effective.append(action)
+                changed = info["changed"]
                 if terminated or truncated:
                     break
             decision = self._decide(memory)
@@ -188,8 +171,6 @@ class GuidedSearch:
                 self._states.append(
                     _State(
                         env.save(),
-                        self._trajectory[:step],
-                        list(effective),
                         memory.copy(),
                         decision,
                         self._foreseen(decision),

@@ -33,9 +33,8 @@ class Policy(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def observes(self) -> tuple[str, ...]:
-        """Parts of `codezero.env.episode.EXTRA_PARTS` that the environment has to show it."""
+    def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
+        """The same task, with what the policy has to see and to do."""
 
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` if the policy cannot act under these settings."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
-from codezero.env.episode import End, EpisodeSettings
+from codezero.env.episode import RESTART, End, EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget, Meter
 from codezero.search.policy import Found
@@ -25,29 +24,19 @@ def best_prefix(
 ) -> Found:
     """Run one episode; the shortest prefix with the lowest cost in it."""
     env.reset(options={"program": program})
-    best = env.cost
-    prefix: tuple[int, ...] = ()
-    effective: list[int] = []
     for action in actions:
         if meter.out_of_time():
             break
-        _, _, terminated, truncated, info = env.step(action)
-        if info.get("end") in FAILURES:
-            break
-        if info["changed"]:
-            effective.append(action)
-        if env.cost < best:
-            best, prefix = env.cost, tuple(effective)
+        _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             break
-    return Found(prefix, best, trials=1)
+    return Found(env.best_passes, env.best, trials=1)
 
 
 @dataclass(frozen=True)
 class RandomSearch:
     """Episodes of uniformly random passes until the budget is spent."""
 
-    observes: ClassVar[tuple[str, ...]] = ()
     budget: Budget
 
     @property
@@ -55,6 +44,9 @@ class RandomSearch:
         if self.budget == Budget(trials=1):
             return "random"
         return f"random-search:{self.budget}"
+
+    def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
+        return settings
 
     def check(self, settings: EpisodeSettings) -> None:
         """It can act under any."""
@@ -75,10 +67,10 @@ class RandomSearch:
 class FixedSequence:
     """One list of passes for every program: the honest opponent of an agent.
 
-    The list is text, a pass a line, by its name in the space or by LLVM's pipeline text.
+    The list is text, a pass a line, by its name in the space or by LLVM's pipeline text; or
+    ``restart``, from which on the passes are those of another list, tried after the first.
     """
 
-    observes: ClassVar[tuple[str, ...]] = ()
     name: str
     passes: tuple[str, ...]
 
@@ -92,9 +84,12 @@ class FixedSequence:
         passes = tuple(line.strip() for line in lines if line.strip())
         return FixedSequence(f"fixed:{path.name}", passes)
 
+    def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
+        return replace(settings, restart=settings.restart or RESTART in self.passes)
+
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` for a pass that the space has not, or too many of them."""
-        self.actions(settings)
+        self.actions(self.adapt(settings))
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
         with Budget().spend(env) as meter:
@@ -102,7 +97,7 @@ class FixedSequence:
 
     def actions(self, settings: EpisodeSettings) -> list[int]:
         """The list as actions of a space. Raises as `check`."""
-        actions = [settings.space.action(name) for name in self.passes]
+        actions = [settings.action(name) for name in self.passes]
         if len(actions) > settings.max_steps:
             raise CodeZeroError(
                 f"{self.name} has {len(actions)} passes, an episode {settings.max_steps} steps"

@@ -96,8 +96,8 @@ class RemoteWorker:
         rng = np.random.default_rng(self._seed)
         torch.set_num_threads(1)
         torch.manual_seed(int(rng.integers(2**63)))
-        world = WorldModel(settings.layout, len(settings.space), config.dreamer)
-        behaviour = Behaviour(len(settings.space), config.dreamer)
+        world = WorldModel(settings.layout, settings.num_actions, config.dreamer)
+        behaviour = Behaviour(settings.num_actions, config.dreamer)
         self._networks = acting(world, behaviour)
         programs = Corpus(pa.py_buffer(corpus), "train")
         self._envs = make_envs(programs, settings, config.task.step_seconds, envs)
@@ -109,6 +109,8 @@ class RemoteWorker:
             in_order=False,
             lists=self._lists,
             list_share=config.rollouts.list_share,
+            restart=settings.restart_action,
+            restart_share=config.rollouts.restart_share,
         )
         self._version = -1
         return codezero.__version__, LLVM_VERSION

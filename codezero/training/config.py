@@ -32,6 +32,8 @@ class TaskSettings:
     observe: tuple[str, ...] = ()
     """What is observed beside the paper's features: sizes, shape."""
     reward: Reward = Reward.SAVED
+    restart: bool = False
+    """Whether an action goes back to the start, so that an episode tries several sequences."""
     step_seconds: float = 10.0
     """Wall time of a step."""
     limit_is_end: bool = False
@@ -52,6 +54,7 @@ class TaskSettings:
             max_steps=self.max_steps,
             observe=self.observe,
             reward=self.reward,
+            restart=self.restart,
         )
 
 
@@ -65,6 +68,8 @@ class RolloutSettings:
     """Steps of uniformly random actions to begin with."""
     random_share: float = 0.05
     """Share of uniformly random actions afterwards."""
+    restart_share: float = 0.2
+    """Share of restarts in those, where the task has them."""
     first_updates: int = 100
     """Updates after the random steps, before the agent acts."""
     lists: tuple[str, ...] = ()
@@ -87,8 +92,9 @@ class RolloutSettings:
     def __post_init__(self) -> None:
         if self.envs < 0 or self.random_steps < 0 or self.first_updates < 0:
             raise CodeZeroError("envs, random_steps and first_updates are not negative")
-        if not (0 <= self.random_share <= 1 and 0 <= self.list_share <= 1):
-            raise CodeZeroError("random_share and list_share are between 0 and 1")
+        for name in ("random_share", "restart_share", "list_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise CodeZeroError(f"{name} is between 0 and 1")
         if not self.steps_per_update > 0:
             raise CodeZeroError("steps_per_update is more than 0")
 
@@ -155,7 +161,9 @@ PRESETS = {
         ),
     ),
     "medium": TrainConfig(
-        task=TaskSettings(observe=("sizes", "shape"), reward=Reward.BEST, limit_is_end=True),
+        task=TaskSettings(
+            observe=("sizes", "shape"), reward=Reward.BEST, restart=True, limit_is_end=True
+        ),
         dreamer=dreamer.PRESETS["medium"],
         rollouts=RolloutSettings(
             envs=64, random_steps=30_000, random_share=0.1, first_updates=2_000, steps_per_update=48

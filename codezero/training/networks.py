@@ -43,8 +43,8 @@ def read_networks(path: Path, config: TrainConfig) -> Networks:
     """
     state = checkpoints.load(path)
     settings = config.task.episode_settings()
-    world = WorldModel(settings.layout, len(settings.space), config.dreamer)
-    behaviour = Behaviour(len(settings.space), config.dreamer)
+    world = WorldModel(settings.layout, settings.num_actions, config.dreamer)
+    behaviour = Behaviour(settings.num_actions, config.dreamer)
     weights = state.get("learner", state)  # the last one has more of the learner than its networks
     try:
         checkpoints.load_into(world, weights["world"], path)

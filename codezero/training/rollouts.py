@@ -112,6 +112,8 @@ class RolloutWorker:
             what follows is then learnt from states that are worth going on from, as in "Jump-Start
             Reinforcement Learning" (Uchendu et al., ICML 2023).
         list_share: of episodes that do.
+        restart: the action that goes back to the start, if there is one.
+        restart_share: of the actions that are random.
     """
 
     def __init__(
@@ -123,12 +125,16 @@ class RolloutWorker:
         in_order: bool,
         lists: Sequence[Sequence[int]] = (),
         list_share: float = 0.0,
+        restart: int | None = None,
+        restart_share: float = 0.0,
     ) -> None:
         self._envs = envs
         self._actor = actor
         self._limit_is_end = limit_is_end
         self._lists = lists
         self._list_share = list_share
+        self._restart = restart
+        self._restart_share = restart_share
         # With half of them waited for, the others compute while the policy decides.
         self._at_least = envs.num_envs if in_order else max(envs.num_envs // 2, 1)
         self._recordings: dict[int, _Recording] = {}
@@ -191,7 +197,9 @@ class RolloutWorker:
                 observations[going],
                 starts[going],
                 random_share=random_share,
-                given=np.array([self._recordings[k].next_given() for k in indices[going].tolist()]),
+                given=np.array(
+                    [self._next_given(index, random_share) for index in indices[going].tolist()]
+                ),
             )
         for row in going.tolist():
             self._recordings[int(indices[row])].actions.append(int(actions[row]))
@@ -202,6 +210,15 @@ class RolloutWorker:
         if not going_on:
             self._idle = np.concatenate([self._idle, np.delete(indices, going)])
         return experience
+
+    def _next_given(self, index: int, random_share: float) -> int:
+        """What an environment does next if that is decided already, else -1."""
+        given = self._recordings[index].next_given()
+        if self._restart is None or given >= 0:
+            return given
+        # Among a hundred passes drawn uniformly, restarts would be too few to learn from.
+        restarts = self._envs.np_random.random() < random_share * self._restart_share
+        return self._restart if restarts else given
 
     def _draw_given(self, random_share: float) -> Sequence[int]:
         """Actions for an episode to begin with; with gaps for the actor, as many as are random."""

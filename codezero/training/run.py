@@ -63,7 +63,7 @@ def open_trainer(
             programs = InTurn(chosen)
             envs = make_envs(programs, settings, config.task.step_seconds, count)
             stack.callback(envs.close)
-            validation = Validation(envs, programs, len(settings.space), config.seed)
+            validation = Validation(envs, programs, settings.num_actions, config.seed)
         if cluster is None:
             rollouts = stack.enter_context(_rollouts(config, corpus, settings, num_envs, learner))
         else:
@@ -91,7 +91,7 @@ def _learner(
     config: TrainConfig, settings: EpisodeSettings, devices: Sequence[str]
 ) -> Iterator[Learner]:
     """On one device, or in a process for each."""
-    layout, actions = settings.layout, len(settings.space)
+    layout, actions = settings.layout, settings.num_actions
     if len(devices) == 1:
         yield Learner(layout, actions, config.dreamer, devices[0], config.seed)
         return
@@ -114,6 +114,8 @@ def _rollouts(
             in_order=config.rollouts.in_order,
             lists=config.rollouts.read_lists(settings),
             list_share=config.rollouts.list_share,
+            restart=settings.restart_action,
+            restart_share=config.rollouts.restart_share,
         )
     finally:
         envs.close()
