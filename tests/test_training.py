@@ -600,6 +600,26 @@ def test_lists_go_with_the_run(training_corpus: Path, tmp_path: Path) -> None:
     assert len(taken) and (taken == space.action("mem2reg")).all()
 
 
+def test_an_agent_may_learn_to_restart(training_corpus: Path, tmp_path: Path) -> None:
+    run, agent = tmp_path / "run", tmp_path / "agent"
+    shares = ("--rollouts.random-share", "1", "--rollouts.restart-share", "0.5")
+    done = execute(
+        "--corpus", training_corpus, "--logdir", run, *QUICK, "--task.restart", *shares
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    restart = len(load_space("sound"))
+    rows = checkpoints.newest_rows(run / "replay", 1000)
+    assert rows is not None
+    taken = rows.action[~rows.is_first]
+    assert 0.3 < (taken == restart).mean() < 0.7 and taken.max() == restart
+    description = export(run, agent, "last", "float32")
+    assert description["task"]["restart"]
+    for options in (("--json",), ("--json", "--space", "sound")):
+        done = codezero("evaluate", "examples/sha256.c", "--policy", f"agent:{agent}", *options)
+        (program,) = json.loads(done.stdout)["programs"]
+        assert program["ratio"] >= 1.0 and "restart" not in program["passes"]
+
+
 def test_a_users_pass_space_goes_with_the_run_and_the_agent(
     training_corpus: Path, tmp_path: Path, space_file: Callable[..., Path]
 ) -> None:

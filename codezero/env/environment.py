@@ -6,6 +6,7 @@ import math
 import operator
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsFloat, cast
 
@@ -49,6 +50,11 @@ def make_settings(
         reward=Reward(reward),
         restart=restart,
     )
+
+
+def options_of(settings: EpisodeSettings) -> dict[str, Any]:
+    """The options of an environment that make these settings: they have the same names."""
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
 
 
 def observation_space(settings: EpisodeSettings) -> gymnasium.Space[Observation]:
@@ -166,17 +172,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         Args:
             known_costs: of programs by their keys, which need not be measured again.
         """
-        env = cls(
-            iter(()),
-            space=settings.space,
-            objective=settings.objective,
-            protocol=settings.protocol,
-            max_steps=settings.max_steps,
-            observe=settings.observe,
-            reward=settings.reward,
-            restart=settings.restart,
-            step_seconds=step_seconds,
-        )
+        env = cls(iter(()), **options_of(settings), step_seconds=step_seconds)
         env._known_costs.update(known_costs or {})
         return env
 

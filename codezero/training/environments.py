@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codezero.env.environment import options_of
 from codezero.env.episode import EpisodeSettings
 from codezero.env.programs import Programs
 from codezero.env.vector import PhaseOrderingVectorEnv
@@ -19,11 +20,6 @@ def make_envs(
     return PhaseOrderingVectorEnv(
         programs,
         num_envs,
-        space=settings.space,
-        objective=settings.objective,
-        protocol=settings.protocol,
-        max_steps=settings.max_steps,
-        observe=settings.observe,
-        reward=settings.reward,
+        **options_of(settings),
         step_seconds=step_seconds,
     )
