@@ -73,3 +73,36 @@ def test_sound_passes_sequences(tmp_path: Path) -> None:
     done = fuzz(Path("sound"), tmp_path / "out", "-n", 60, "--execute")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["sequences"] == 60
+
+
+def test_what_a_policy_chooses_is_run_and_judged(tmp_path: Path) -> None:
+    out = tmp_path / "failures"
+    arguments = (EXAMPLES / "sha256.c", EXAMPLES / "lzss.c", "--execute", "--out", out)
+    done = codezero_fuzz(*arguments, "--policy", "agent", "--objective", "instructions")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["sequences"] == 2 and report["verdicts"] == {"passed": 2}
+    assert report["passes_run"] > 2
+    done = codezero_fuzz(*arguments, "--policy", "agent", "--space", "autophase")
+    assert done.returncode == 2 and "no agent comes with codezero" in done.stderr
+
+
+def test_a_miscompilation_by_a_policys_choice_is_reduced(tmp_path: Path) -> None:
+    """A pass that hides main stands for one that is wrong."""
+    source, space = tmp_path / "prints.c", tmp_path / "space.toml"
+    source.write_text(
+        "#include <stdio.h>\nstatic int used = 3;\n"
+        'int main(void) { printf("%d\\n", used); return 0; }\n'
+    )
+    passes = ("sroa", "internalize", "globaldce", "instcombine")
+    space.write_text("".join(f"[[pass]]\nname = '{name}'\n" for name in passes))
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in passes))
+    done = codezero_fuzz(
+        source, "--execute", "--out", tmp_path / "failures", "--space", space,
+        "--objective", "instructions", "--policy", f"fixed:{tmp_path / 'list.txt'}",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    assert json.loads(done.stdout)["verdicts"] == {"miscompiled": 1}
+    (failure,) = (tmp_path / "failures").iterdir()
+    reduced = (failure / "passes.txt").read_text().strip()
+    assert reduced == "internalize", "main is of this file alone, and nothing calls it"

@@ -1,4 +1,4 @@
-"""``codezero fuzz``: is every sequence of a space's passes safe on these programs?"""
+"""``codezero fuzz``: is every sequence of passes, random or a policy's, safe on some programs?"""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ from codezero.cli.options import parse
 from codezero.cli.output import progress_bar
 from codezero.compiler.frontends import IR_SUFFIXES
 from codezero.compiler.program import Program
-from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import DEFAULT_SPACE, load_space
+from codezero.compiler.spaces import DEFAULT_SPACE
+from codezero.env.environment import make_settings
+from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner
 from codezero.programs import ProgramLoader, find_suite
+from codezero.search.policy import Policy, parse_policy
 from codezero.soundness.execution import Behaviour, behaviour_of, command_runner, compile_flags
-from codezero.soundness.fuzz import Case, CaseResult, Fuzzer, fuzz, random_cases, save_failure
+from codezero.soundness.fuzz import (
+    Case,
+    CaseResult,
+    Fuzzer,
+    fuzz,
+    policy_cases,
+    random_cases,
+    save_failure,
+)
 from codezero.soundness.sequence import Outcome, Verdict
 
 
 @dataclass
 class Options:
-    """Run random pass sequences over programs, in worker processes; reduce and save what fails.
+    """Run pass sequences over programs, in worker processes; reduce and save what fails.
+
+    The sequences are random, or with --policy what that chooses for each program.
 
     A crash, a hang, IR that does not verify and a change that a pass did not report are failures;
     with --execute, so is a program that no longer does what it did. A PATH is a file or a folder,
@@ -39,12 +51,16 @@ class Options:
     """Files and folders of programs."""
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""
+    policy: str | None = None
+    """Any that evaluate takes, such as agent."""
+    objective: Literal["text", "instructions"] = "text"
+    """What the policy is to make small."""
     protocol: Literal["clang", "paper"] = "clang"
     """With or without size attributes."""
     sequences: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10_000
-    """How many sequences to run."""
+    """How many random sequences to run."""
     max_length: int = 45
-    """Passes in a sequence, at most."""
+    """Passes in a random sequence, at most."""
     seconds: float = 60.0
     """Wall time after which a sequence counts as a hang."""
     execute: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -68,11 +84,16 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         )
     if not options.seconds > 0:
         raise CodeZeroError("fuzz: --seconds is more than 0")
-    space = load_space(options.space)
+    settings = make_settings(options.space, options.objective, options.protocol)
+    space = settings.space
+    policy = None if options.policy is None else parse_policy(options.policy, settings)
     sources = _load(options.paths, flags)
     programs = [program for _, program in sources]
     judge = ExecutionJudge(sources) if options.execute else None
-    cases = random_cases(programs, space, options.sequences, options.max_length, options.seed)
+    if policy is None:
+        cases = random_cases(programs, space, options.sequences, options.max_length, options.seed)
+    else:
+        cases = _choose(programs, policy, settings, options)
     verdicts: Counter[str] = Counter()
 
     def on_done(case: Case, result: CaseResult) -> None:
@@ -89,7 +110,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         bar = progress.add_task("fuzzing", total=len(cases))
         results = fuzz(
             cases,
-            lambda: Fuzzer(space, Protocol(options.protocol), options.seconds, judge),
+            lambda: Fuzzer(space, settings.protocol, options.seconds, judge),
             jobs=options.jobs,
             on_done=on_done,
         )
@@ -106,6 +127,21 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     )
     print()
     return 1 if any(result.outcome.verdict.failed for result in results) else 0
+
+
+def _choose(
+    programs: Sequence[Program], policy: Policy, settings: EpisodeSettings, options: Options
+) -> list[Case]:
+    with progress_bar() as progress:
+        bar = progress.add_task("choosing", total=len(programs))
+        return policy_cases(
+            programs,
+            policy,
+            settings,
+            seed=options.seed,
+            jobs=options.jobs,
+            on_done=lambda program, case: progress.advance(bar),
+        )
 
 
 def _load(paths: Sequence[Path], flags: Sequence[str]) -> list[tuple[Path, Program]]:

@@ -35,7 +35,7 @@ def make_settings(
     space: PassSpace | str | Path,
     objective: Objective | str,
     protocol: Protocol | str,
-    max_steps: int,
+    max_steps: int = 45,
     observe: Sequence[str] = (),
     reward: Reward | str = Reward.SAVED,
     restart: bool = False,

@@ -1,4 +1,4 @@
-"""Random sequences from a pass space over real programs, and what goes wrong, made small.
+"""Sequences over real programs, random ones or a policy's, and what goes wrong, made small.
 
 A failure is reduced to the shortest list of passes that still shows it by delta debugging, every
 trial in a process of its own.
@@ -16,9 +16,12 @@ import numpy as np
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import PassSpace
+from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.episode import EpisodeSettings
 from codezero.isolation import CommandRunner, Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_all
 from codezero.reduction import reduce_list
+from codezero.search.policy import Policy
 from codezero.soundness.execution import command_runner
 from codezero.soundness.sequence import Outcome, Verdict
 
@@ -58,6 +61,31 @@ def random_cases(
         actions = rng.integers(len(space), size=length)
         cases.append(Case(program, tuple(actions.tolist())))
     return cases
+
+
+def policy_cases(
+    programs: Sequence[Program],
+    policy: Policy,
+    settings: EpisodeSettings,
+    *,
+    seed: int = 0,
+    jobs: int = 0,
+    on_done: Callable[[Program, Case], None] = lambda program, case: None,
+) -> list[Case]:
+    """What a policy chooses for each program, with no regard to whether it is worth it.
+
+    Raises:
+        CodeZeroError: the policy cannot act under the settings, or LLVM fails on a program.
+    """
+    policy.check(settings)
+
+    def choose(env: PhaseOrderingEnv, program: Program) -> Case:
+        return Case(program, policy.run(env, program, np.random.default_rng(seed)).actions)
+
+    adapted = policy.adapt(settings)
+    return run_all(
+        choose, programs, lambda: PhaseOrderingEnv.of(adapted), jobs=jobs, on_done=on_done
+    )
 
 
 class Fuzzer:
