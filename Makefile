@@ -12,8 +12,8 @@ SMOKE := build/smoke
 
 demo: .venv/installed
 	$(BIN)/codezero doctor
-	$(BIN)/codezero optimize --search random --budget 10s \
-	  examples/*.c examples/*.cpp examples/*.f90 examples/*.rs
+	$(BIN)/codezero optimize examples/*.c examples/*.cpp examples/*.f90 examples/*.rs
+	$(BIN)/codezero optimize --objective instructions --protocol paper examples/*.c
 
 test: .venv/installed
 	$(BIN)/pytest tests
