@@ -8,7 +8,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/*)
 SMOKE := build/smoke
 
-.PHONY: demo test check-long wheel smoke bench fuzz reference-corpus lint format clean
+.PHONY: demo test check-long wheel smoke bench results fuzz reference-corpus lint format clean
 
 demo: .venv/installed
 	$(BIN)/codezero doctor
@@ -35,6 +35,13 @@ bench: .venv/installed
 FUZZ ?= examples
 fuzz: .venv/installed
 	$(BIN)/codezero fuzz $(FUZZ) --execute
+
+# The suites are docs/suites.md's, the corpus docs/corpus.md's.
+SUITES ?= $(wildcard build/held-out/blas build/held-out/openblas build/held-out/linux \
+  build/held-out/opencv build/held-out/numeric)
+CORPUS ?= build/reference.parquet
+results: .venv/installed
+	$(BIN)/python benchmarks/results.py $(SUITES) $(CORPUS) -o docs/results.md
 
 # Hours; see docs/corpus.md.
 reference-corpus: .venv/installed

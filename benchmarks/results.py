@@ -1,0 +1,130 @@
+"""The tables of docs/results.md: every way to choose passes, on held-out suites and a corpus.
+
+    python benchmarks/results.py build/held-out/blas ... build/reference.parquet -o docs/results.md
+
+A PATH is one that ``codezero evaluate`` takes. Suites that are large are sampled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from codezero.corpus.entry import stable_hash
+from codezero.env.environment import make_settings
+from codezero.evaluation.evaluate import (
+    LoadedSuite,
+    ProgramResult,
+    SuiteResult,
+    evaluate,
+    load_suites,
+    summarize,
+)
+from codezero.files import replacing
+from codezero.search.policy import parse_policy
+
+LISTS = Path(__file__).parent / "lists"
+POLICIES = ("none", "random", "random-search:1s", "greedy:1s", "fixed", "agent", "agent:1s")
+TASKS = (("instructions", "paper", "opt -Oz"), ("text", "clang", "clang -Oz"))
+ALL = "all"
+
+
+def sampled(suite: LoadedSuite, most: int) -> LoadedSuite:
+    """So many programs of a suite, chosen by a hash of their names: the same each time."""
+    chosen = sorted(suite.programs, key=lambda program: stable_hash(program[0]))[:most]
+    return replace(suite, programs=tuple(chosen))
+
+
+def measure(
+    suites: Sequence[LoadedSuite], objective: str, protocol: str
+) -> tuple[list[ProgramResult], list[SuiteResult]]:
+    settings = make_settings("sound", objective, protocol)
+    names = (f"fixed:{LISTS / f'{objective}.txt'}" if p == "fixed" else p for p in POLICIES)
+    policies = [parse_policy(name, settings) for name in names]
+    results, failures = evaluate(suites, policies, settings)
+    everywhere = [replace(result, suite=ALL) for result in results]
+    return results, [*summarize(everywhere), *summarize(results, failures)]
+
+
+def table(results: Sequence[SuiteResult]) -> str:
+    lines = [
+        "| suite | policy | programs | geomean | min | max | by itself | min | max "
+        "| as small | s |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        programs = f"{r.programs}" + (f" ({r.failed} failed)" if r.failed else "")
+        if r.geomean is None:
+            lines.append(f"| {r.suite} | {r.policy} | {programs} |" + " - |" * 8)
+            continue
+        numbers = (r.geomean, r.min, r.max, r.found_geomean, r.found_min, r.found_max)
+        lines.append(
+            f"| {r.suite} | {r.policy} | {programs} | "
+            + " | ".join(f"{number:.3f}" for number in numbers if number is not None)
+            + f" | {r.as_small:.0%} | {r.seconds:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def losses(results: Sequence[ProgramResult], policy: str) -> str:
+    """Where a policy by itself is furthest behind the baseline."""
+    ours = sorted((r for r in results if r.policy == policy), key=lambda r: r.found_ratio)
+    lines = ["| program | -O0 | -Oz | by itself |", "| --- | ---: | ---: | ---: |"]
+    lines += (
+        f"| {r.suite}: {r.program} | {r.o0:,} | {r.baseline:,} | {r.found_ratio:.3f} |"
+        for r in ours[:8]
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--most", type=int, default=40, help="programs of each suite")
+    parser.add_argument("--json", type=Path, help="also every program's result")
+    arguments = parser.parse_args()
+    loaded = load_suites(arguments.paths, sample=arguments.most)
+    suites = [sampled(suite, arguments.most) for suite in loaded]
+    parts = [HEADER.format(most=arguments.most, cores=len(os.sched_getaffinity(0)))]
+    details = {}
+    for objective, protocol, baseline in TASKS:
+        results, summary = measure(suites, objective, protocol)
+        details[objective] = [asdict(result) for result in results]
+        agent = next(r.policy for r in results if r.policy.startswith("agent:"))
+        slowest = statistics.quantiles(
+            [r.seconds for r in results if r.policy == agent], n=10, method="inclusive"
+        )[-1]
+        parts += [
+            f"## `{objective}`, protocol `{protocol}`, over `{baseline}`\n",
+            table(summary),
+            f"\nOne trial of the agent takes {slowest:.1f} s or less on nine of ten programs.\n",
+            f"Where the agent by itself is furthest behind `{baseline}`:\n",
+            losses(results, agent) + "\n",
+        ]
+    with replacing(arguments.out) as temporary:
+        temporary.write_text("\n".join(parts))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(details, indent=1))
+
+
+HEADER = """\
+# Results
+
+Written by `python benchmarks/results.py` from the agents of this checkout (`make results`).
+Ratios are -Oz over ours: above 1 is smaller. *geomean*, *min*, *max*: of what a user gets, which
+falls back to -Oz; *by itself*: before that, as Table D6 of the paper has it; *as small*: programs
+on which the policy by itself ties or beats -Oz; *s*: seconds a program, measuring included, on
+{cores} cores with as many programs at a time. At most {most} programs of each suite, chosen by a
+hash of their names. No suite was trained on, nor chose a checkpoint or a list; of a corpus it is
+the test split. *none* is -O0; *fixed* is the best list that `codezero search fixed` found on
+training programs (`benchmarks/lists`).
+"""
+
+if __name__ == "__main__":
+    main()
