@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from codezero.agents.agent import Agent
 from codezero.agents.shipped import DEFAULT_AGENT, agent_for, shipped_agents
+from codezero.agents.view import View
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
@@ -66,8 +68,57 @@ def test_an_agent_is_small_told_of_and_better_than_nothing(name: str, sha256: Pr
     env.close()
 
 
+def test_an_agent_acts_among_fewer_passes_in_any_order(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    agent = Agent(shipped_agents()["instructions"])
+    trained = agent.settings
+    passes = tuple(
+        p for p in reversed(trained.space.passes) if p.name not in ("gvn", "iroutliner", "inline")
+    )
+    shown = EpisodeSettings(
+        replace(trained.space, passes=passes), trained.objective, trained.protocol,
+        observe=("shape", "sizes"), restart=True,
+    )  # fmt: skip
+    view = View(trained, shown)
+    observation = np.arange(1, shown.observation_size + 1, dtype=np.float32)
+    seen = dict(zip(range(trained.observation_size), view.observation(observation)[0], strict=True))
+    for part in ("autophase", "shape", "sizes"):
+        ours = [seen[k] for k in range(*trained.layout[part].indices(trained.observation_size))]
+        assert ours == observation[shown.layout[part]].tolist()
+    begin, theirs = trained.layout["histogram"].start, shown.layout["histogram"].start
+    for action, each in enumerate(trained.space.passes):
+        if each in passes:
+            place = passes.index(each)
+            assert view.action(action) == place and view.agents_action(place) == action
+            assert not view.forbidden[action]
+            assert seen[begin + action] == observation[theirs + place]
+        else:
+            assert view.forbidden[action] and seen[begin + action] == 0
+    policy = parse_policy("agent:instructions:3")
+    policy.check(shown)
+    env = PhaseOrderingEnv.of(shown)
+    result = optimize(sha256, policy, env, np.random.default_rng(0))
+    assert not result.fell_back and {"gvn", "iroutliner", "inline"}.isdisjoint(result.passes)
+    env.close()
+
+
+def test_speed_is_kept_where_that_is_asked_for() -> None:
+    assert "iroutliner" not in [p.name for p in load_space("sound").keeping_speed().passes]
+    source = SOURCE.with_name("linalg.f90")  # which is outlined otherwise
+    task = ("--objective", "instructions", "--protocol", "paper", "--json")
+    passes = []
+    for options in ((), ("--keep-speed",)):
+        done = codezero("evaluate", source, "--policy", "agent", *task, *options)
+        assert done.returncode == 0, done.stderr
+        passes.append(json.loads(done.stdout)["programs"][0]["passes"])
+    assert "iroutliner" in passes[0] and "iroutliner" not in passes[1] and passes[1]
+    done = codezero("optimize", source, "--keep-speed", *task)
+    assert done.returncode == 0 and "iroutliner" not in done.stdout
+
+
 def test_no_agent_comes_for_other_passes(space_file: Callable[..., Path]) -> None:
-    space = space_file("function(gvn)")
+    space = space_file("function(gvn)", "function(no-op-function)")
     with pytest.raises(CodeZeroError, match="no agent comes with codezero"):
         agent_for(settings_of(Objective.TEXT, Protocol.CLANG, str(space)))
     done = codezero("optimize", SOURCE, "--space", space)

@@ -13,6 +13,7 @@ import pytest
 from conftest import NEVER_ENDS
 
 from codezero.agents.agent import Agent, Decision, Memory
+from codezero.agents.view import View
 from codezero.compiler.program import Program
 from codezero.env import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
@@ -52,8 +53,8 @@ class Mind:
 
 
 def search(env: PhaseOrderingEnv, program: Program, mind: Mind, budget: Budget) -> Found:
-    seen = np.arange(env.settings.observation_size)
-    return GuidedSearch(env, program, cast(Agent, mind), seen, RNG(0)).run(budget)
+    view = View(env.settings, env.settings)
+    return GuidedSearch(env, program, cast(Agent, mind), view, RNG(0)).run(budget)
 
 
 def test_one_trial_is_greedy(sha256: Program, space_file: Callable[..., Path]) -> None:

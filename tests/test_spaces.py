@@ -176,3 +176,16 @@ def test_passes_are_skipped_where_they_would_be_unsound(requirement: str, text: 
 def test_a_self_call_is_no_use_of_its_own_address() -> None:
     text = "define void @f() {\n  call void @f()\n  ret void\n}\n"
     assert Module.parse(text.encode()).satisfies("no-own-address")
+
+
+def test_a_space_without_what_is_slow(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text("[[pass]]\nname = 'gvn'\n[[pass]]\nname = 'iroutliner'\nslow = true\n")
+    space = load_space(path)
+    assert [p.name for p in space.keeping_speed().passes] == ["gvn"]
+    path.write_text("[[pass]]\nname = 'iroutliner'\nslow = true\n")
+    with pytest.raises(SpaceError, match="keeps speed"):
+        load_space(path).keeping_speed()
+    path.write_text("[[pass]]\nname = 'gvn'\nslow = 3\n")
+    with pytest.raises(SpaceError, match="slow is neither"):
+        load_space(path)

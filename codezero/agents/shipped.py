@@ -21,15 +21,15 @@ def shipped_agents() -> dict[str, Path]:
 def agent_for(settings: EpisodeSettings) -> Path:
     """The folder of the agent that comes closest to what it was trained for.
 
-    It was trained to choose from the same passes; where there are several such, for the same
+    It was trained to choose from these passes, or more; where there are several such, for the same
     objective, and then for the same protocol.
 
     Raises:
         CodeZeroError: there is none for these passes.
     """
-    passes = [p.name for p in settings.space.passes]
+    passes = {p.name for p in settings.space.passes}
     agents = {folder: read_description(folder)["task"] for folder in shipped_agents().values()}
-    fitting = [folder for folder, task in agents.items() if task["passes"] == passes]
+    fitting = [folder for folder, task in agents.items() if passes <= set(task["passes"])]
     if not fitting:
         raise CodeZeroError(
             f"no agent comes with codezero for the passes of the space '{settings.space.name}': "

@@ -14,7 +14,7 @@ import tyro
 
 from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
-from codezero.compiler.spaces import DEFAULT_SPACE
+from codezero.compiler.spaces import DEFAULT_SPACE, load_space
 from codezero.env.environment import make_settings
 from codezero.errors import CodeZeroError
 from codezero.evaluation.evaluate import (
@@ -50,6 +50,8 @@ class Options:
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""
+    keep_speed: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Do without passes that make a program smaller by making it slower, such as outlining."""
     max_steps: int = 45
     """Passes that a policy may take."""
     sample: int | None = None
@@ -75,8 +77,9 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         raise CodeZeroError("evaluate: give at least one policy")
     if options.max_steps < 1 or (options.sample is not None and options.sample < 1):
         raise CodeZeroError("evaluate: --max-steps and --sample are at least 1")
+    space = load_space(options.space)
     settings = make_settings(
-        options.space,
+        space.keeping_speed() if options.keep_speed else space,
         options.objective,
         options.protocol,
         options.max_steps,

@@ -15,11 +15,10 @@ import tyro
 from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.frontends import Source, exists
-from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
-from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, load_space
 from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
+from codezero.env.environment import make_settings
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
@@ -56,6 +55,8 @@ class Options:
     from there; the others have 5s."""
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""
+    keep_speed: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Do without passes that make a program smaller by making it slower, such as outlining."""
     passes: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print only the pass list, ready for opt -passes='...': the passes that it takes."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -93,10 +94,11 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)
-    settings = EpisodeSettings(
-        load_space(options.space),
-        Objective(options.objective),
-        Protocol(options.protocol),
+    space = load_space(options.space)
+    settings = make_settings(
+        space.keeping_speed() if options.keep_speed else space,
+        options.objective,
+        options.protocol,
     )
     policy = _policy(options, settings)
     if settings.space.unsound and (options.output or options.passes):

@@ -12,6 +12,7 @@ A space is a TOML file::
     reason = "why it preserves behaviour"
     requires = ["uniform-target"]     # properties without which the pass is skipped
     verify = true                     # undo the pass where it leaves IR that does not verify
+    slow = true                       # trades running time for size: left out by --keep-speed
 
 Two spaces come with the package: ``autophase``, the paper's 42 passes, and ``sound``, the default.
 """
@@ -23,7 +24,7 @@ import functools
 import importlib.resources
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ class Pass:
     """Properties of a module (`Module.satisfies`) without which the pass is not sound."""
     verify: bool = False
     """The pass is known to leave broken IR now and then: look, and undo it if so."""
+    slow: bool = False
+    """It makes programs smaller by making them slower."""
 
     @property
     def is_whole_pipeline(self) -> bool:
@@ -93,6 +96,17 @@ class PassSpace:
     def unsound(self) -> list[str]:
         """Names of the passes that may change what a program does."""
         return [p.name for p in self.passes if not p.sound]
+
+    def keeping_speed(self) -> PassSpace:
+        """The passes that do not make programs slower.
+
+        Raises:
+            SpaceError: there are none.
+        """
+        passes = tuple(p for p in self.passes if not p.slow)
+        if not passes:
+            raise SpaceError(f"space '{self.name}' has no pass that keeps speed")
+        return replace(self, passes=passes)
 
     def action(self, name: str) -> int:
         """The action of a pass, by name or by pipeline text.
@@ -191,6 +205,7 @@ def _parse_pass(entry: Any, origin: str, module: Module) -> Pass:
         reason=str(entry.get("reason", "")),
         requires=requires,
         verify=_boolean(entry, "verify", False, origin),
+        slow=_boolean(entry, "slow", False, origin),
     )
 
 

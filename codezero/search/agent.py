@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from codezero.agents.agent import Agent
+from codezero.agents.view import View
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
@@ -47,19 +48,16 @@ class AgentPolicy:
         return replace(settings, observe=trained.observe, restart=trained.restart)
 
     def check(self, settings: EpisodeSettings) -> None:
-        """Raises `CodeZeroError` if the agent sees, or may do, something else under them."""
+        """Raises `CodeZeroError` if the agent does not know a pass, or takes other steps."""
         trained = self._agent.settings
-        for what, theirs, ours in (
-            ("passes", settings.space.passes, trained.space.passes),
-            ("steps", settings.max_steps, trained.max_steps),
-        ):
-            if theirs != ours:
-                raise CodeZeroError(
-                    f"{self.name} was trained for other {what}: it takes --space "
-                    f"{self._agent.space_source} and --max-steps {trained.max_steps}"
-                )
+        wanted = f"it takes --space {self._agent.space_source} and --max-steps {trained.max_steps}"
+        try:
+            View(trained, self.adapt(settings))
+        except CodeZeroError as error:
+            raise CodeZeroError(f"{self.name}: {error}; {wanted}") from None
+        if settings.max_steps != trained.max_steps:
+            raise CodeZeroError(f"{self.name} was trained for other steps: {wanted}")
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
-        shown = env.settings.layout
-        seen = np.concatenate([np.r_[shown[part]] for part in self._agent.settings.layout])
-        return GuidedSearch(env, program, self._agent, seen, rng).run(self._budget)
+        view = View(self._agent.settings, env.settings)
+        return GuidedSearch(env, program, self._agent, view, rng).run(self._budget)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codezero.agents.agent import Agent, Decision, Memory
+from codezero.agents.view import View
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
 from codezero.isolation import WorkerFailure
@@ -48,7 +49,7 @@ class GuidedSearch:
 
     Args:
         env: shows what the agent has to see.
-        seen: which of the environment's numbers the agent sees, in its order.
+        view: the agent's, of the environment.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class GuidedSearch:
         env: PhaseOrderingEnv,
         program: Program,
         agent: Agent,
-        seen: np.ndarray[tuple[int], np.dtype[np.int64]],
+        view: View,
         rng: np.random.Generator,
     ) -> None:
         self._env = env
         self._program = program
         self._agent = agent
-        self._seen = seen
+        self._view = view
         self._rng = rng
         self._states: list[_State] = []
         self._trajectory: list[int] = []
@@ -112,7 +113,7 @@ class GuidedSearch:
             if meter is not None and meter.out_of_time():
                 break
             action = self._draw(decision, greedy)
-            _, _, terminated, _, info = env.step(action)
+            _, _, terminated, _, info = env.step(self._view.action(action))
             if info.get("end") in FAILURES:
                 self._states = []
                 return
@@ -130,13 +131,13 @@ class GuidedSearch:
             self._drop_states()
 
     def _draw(self, decision: Decision, greedy: bool) -> int:
-        policy = decision.policy[0]
+        policy = np.where(self._view.forbidden, -np.inf, decision.policy[0])
         if not greedy:
             policy = policy + self._rng.gumbel(size=policy.shape)  # draws in proportion
         return int(policy.argmax())
 
     def _decide(self, memory: Memory) -> Decision:
-        return self._agent.decide(memory, self._env.observation[np.newaxis, self._seen])
+        return self._agent.decide(memory, self._view.observation(self._env.observation))
 
     def _foreseen(self, decision: Decision) -> float:
         env = self._env
@@ -162,7 +163,7 @@ class GuidedSearch:
                 _, _, terminated, truncated, info = env.step(action)
                 if info.get("end") in FAILURES:
                     raise WorkerFailure("a pass failed that did not before")
-                memory.action = np.array([action])
+                memory.action = np.array([self._view.agents_action(action)])
                 changed = info["changed"]
                 if terminated or truncated:
                     break

@@ -1,0 +1,68 @@
+"""What an agent sees of an environment that shows more, and does in one that allows less."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from codezero.agents.agent import Float
+from codezero.compiler.spaces import Pass
+from codezero.env.episode import EpisodeSettings
+from codezero.errors import CodeZeroError
+
+NOTHING = -1
+
+
+class View:
+    """Translates an environment's observations to an agent's, and the agent's actions back.
+
+    The environment may show more parts than the agent was trained to see, and have only some of
+    its passes, in any order.
+
+    Args:
+        trained: what the agent was trained for.
+        shown: the environment's.
+
+    Raises:
+        CodeZeroError: the environment has passes that the agent does not know.
+    """
+
+    def __init__(self, trained: EpisodeSettings, shown: EpisodeSettings) -> None:
+        theirs = {_does(p): action for action, p in enumerate(trained.space.passes)}
+        unknown = [p.name for p in shown.space.passes if _does(p) not in theirs]
+        if unknown:
+            raise CodeZeroError(f"it was trained without the pass {unknown[0]}")
+        self._agents = [theirs[_does(p)] for p in shown.space.passes]
+        if shown.restart_action is not None and trained.restart_action is not None:
+            self._agents.append(trained.restart_action)
+        self._environments = np.full(trained.num_actions, NOTHING)
+        self._environments[self._agents] = np.arange(len(self._agents))
+        self.forbidden: npt.NDArray[np.bool_] = self._environments == NOTHING
+        """Actions of the agent that the environment has not, shape (actions,)."""
+        self._seen = np.concatenate(
+            [
+                self._histogram(shown) if part == "histogram" else np.r_[shown.layout[part]]
+                for part in trained.layout
+            ]
+        )
+
+    def _histogram(self, shown: EpisodeSettings) -> npt.NDArray[np.int64]:
+        begin = shown.layout["histogram"].start
+        return np.where(self.forbidden, NOTHING, begin + self._environments)
+
+    def observation(self, observation: Float) -> Float:
+        """The agent's observation, shape (1, D), of the environment's, shape (E,)."""
+        return np.append(observation, np.float32(0.0))[np.newaxis, self._seen]
+
+    def action(self, action: int) -> int:
+        """The environment's action for one of the agent's that is not forbidden."""
+        return int(self._environments[action])
+
+    def agents_action(self, action: int) -> int:
+        """The agent's action for one of the environment's."""
+        return self._agents[action]
+
+
+def _does(each: Pass) -> tuple[str, tuple[str, ...], bool]:
+    """What a pass does, whatever a space calls it."""
+    return each.pipeline, each.requires, each.verify
