@@ -776,7 +776,7 @@ def test_what_no_report_can_be_made_of_is_said(trained: Path, tmp_path: Path) ->
     passes = tmp_path / "passes.txt"
     passes.write_text("nosuchpass\n")
     for arguments, message in (
-        ((tmp_path, source), "last.pt: no such file"),
+        ((tmp_path, source), "is no training run"),
         ((trained, tmp_path / "nothing.c"), "no such file or folder"),
         ((trained, source, "--passes", passes), "no pass 'nosuchpass'"),
     ):
