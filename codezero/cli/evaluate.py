@@ -14,7 +14,7 @@ import tyro
 
 from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
-from codezero.compiler.spaces import DEFAULT_SPACE, load_space
+from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.env.environment import make_settings
 from codezero.errors import CodeZeroError
 from codezero.evaluation.evaluate import (
@@ -77,12 +77,12 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         raise CodeZeroError("evaluate: give at least one policy")
     if options.max_steps < 1 or (options.sample is not None and options.sample < 1):
         raise CodeZeroError("evaluate: --max-steps and --sample are at least 1")
-    space = load_space(options.space)
     settings = make_settings(
-        space.keeping_speed() if options.keep_speed else space,
+        options.space,
         options.objective,
         options.protocol,
         options.max_steps,
+        keep_speed=options.keep_speed,
     )
     policies = [parse_policy(text, settings) for text in options.policy]
     suites = load_suites(options.paths, flags, sample=options.sample, jobs=options.jobs)

@@ -16,7 +16,7 @@ from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.frontends import Source, exists
 from codezero.compiler.program import Program
-from codezero.compiler.spaces import DEFAULT_SPACE, load_space
+from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
 from codezero.env.environment import make_settings
 from codezero.env.episode import EpisodeSettings
@@ -94,11 +94,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)
-    space = load_space(options.space)
     settings = make_settings(
-        space.keeping_speed() if options.keep_speed else space,
-        options.objective,
-        options.protocol,
+        options.space, options.objective, options.protocol, keep_speed=options.keep_speed
     )
     policy = _policy(options, settings)
     if settings.space.unsound and (options.output or options.passes):

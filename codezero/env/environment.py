@@ -39,10 +39,17 @@ def make_settings(
     observe: Sequence[str] = (),
     reward: Reward | str = Reward.SAVED,
     restart: bool = False,
+    *,
+    keep_speed: bool = False,
 ) -> EpisodeSettings:
-    """Settings from what a user may write: names for spaces, objectives and protocols."""
+    """Settings from what a user may write: names for spaces, objectives and protocols.
+
+    Args:
+        keep_speed: leave out the space's passes that make programs slower.
+    """
+    space = space if isinstance(space, PassSpace) else load_space(space)
     return EpisodeSettings(
-        space=space if isinstance(space, PassSpace) else load_space(space),
+        space=space.keeping_speed() if keep_speed else space,
         objective=Objective(objective),
         protocol=Protocol(protocol),
         max_steps=max_steps,
