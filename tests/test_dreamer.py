@@ -13,11 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codezero.dreamer.behaviour import Behaviour, ReturnScale, lambda_return
+from codezero.dreamer.behaviour import (
+    Behaviour,
+    Replayed,
+    ReturnScale,
+    lambda_return,
+    replayed_return,
+)
 from codezero.dreamer.config import (
     PRESETS,
     BehaviourSettings,
     DreamerConfig,
+    InputScales,
     ModelSizes,
     OptimizerSettings,
     ReplaySettings,
@@ -140,6 +147,19 @@ def test_lambda_return_is_equation_8() -> None:
         torch.testing.assert_close(returns[t], mixture + lam ** (steps - 1) * n_step(t, steps))
 
 
+def test_replayed_returns_end_with_the_episode_or_with_the_value_of_the_last_row() -> None:
+    # Two episodes, the first cut off at its limit, and the second's end beyond the sequence.
+    reward = torch.tensor([[0.0], [1.0], [2.0], [0.0], [4.0], [8.0]])
+    is_first = torch.tensor([[True], [False], [False], [True], [False], [False]])
+    value = torch.full((6, 1), 16.0)
+    discount = torch.full((6, 1), 0.5)
+    returns = replayed_return(reward, discount, is_first, value)
+    cut_off = 8 + 0.5 * 16
+    assert returns.squeeze(1).tolist() == [1 + 0.5 * 2, 2.0, 0.0, 4 + 0.5 * cut_off, cut_off]
+    discount[5] = 0.0  # it ended for good
+    assert replayed_return(reward, discount, is_first, value)[4].item() == 8.0
+
+
 def test_returns_are_scaled_by_their_percentiles() -> None:
     scale = ReturnScale(0.99, 0.1)
     low = high = 0.0
@@ -217,6 +237,20 @@ def test_nothing_passes_the_boundary_of_an_episode() -> None:
     assert torch.equal(states.h, again.h), (
         "the action that led to a first observation has no effect"
     )
+
+
+def test_observations_are_scaled_on_the_way_in_and_back_on_the_way_out() -> None:
+    layout = {"autophase": slice(0, 2), "histogram": slice(2, 3)}
+    scales = InputScales(autophase=30.0)
+    world = WorldModel(layout, 4, replace(PRESETS["debug"], scales=scales))
+    observation = torch.tensor([[0.01, 0.02, 0.5]])
+    seen = symlog(torch.tensor([[0.3, 0.6, 0.5]]))
+    torch.testing.assert_close(world.encode(observation), world.encoder(seen))
+
+    decoders = cast(dict[str, Any], world.decoders)
+    for name, part in layout.items():  # as if the networks had learnt what they see
+        decoders[name].forward = lambda features, part=part: seen[:, part]
+    torch.testing.assert_close(world.decode(torch.zeros(1, 1)), observation)
 
 
 def test_presets_are_what_they_are_called() -> None:
@@ -482,3 +516,33 @@ def test_behaviour_finds_the_best_return_in_a_perfect_world_model() -> None:
         total += state.h.item()
     assert total == pytest.approx(KeyWorld.best)
     assert behaviour.value(torch.cat([start.h[:1] * 0, start.z[:1]], -1)).item() > 0.8
+
+
+def test_the_actor_takes_after_what_came_to_more_than_was_foreseen() -> None:
+    config = replace(
+        PRESETS["debug"],
+        sizes=ModelSizes(recurrent=1, latents=1, classes=12, layers=1, units=32, bins=41),
+        behaviour=BehaviourSettings(horizon=5, entropy=0.0, imitation=1.0, slow_critic_every=1),
+    )
+    behaviour, world = Behaviour(3, config), cast(WorldModel, PerfectModel())
+    optimizer = torch.optim.Adam(behaviour.actor.parameters(), 3e-3)
+    # Imagination begins where everything is over: there is nothing to be learnt from it.
+    over = State(torch.zeros(8, 1), F.one_hot(torch.full((8,), 2 * KeyWorld.steps), 12).float())
+    # Of two episodes with a step each, from the same state, one comes to something.
+    begin, end = torch.zeros(2, 13), torch.zeros(2, 13)
+    begin[:, 1] = end[:, 12] = 1.0
+    sequences = Sequences(
+        torch.zeros(2, 2, 0),
+        torch.tensor([[0, 0], [1, 2]]),
+        torch.tensor([[0.0, 0.0], [-0.5, 0.5]]),
+        torch.tensor([[1.0, 1.0], [0.0, 0.0]]),
+        torch.tensor([[True, True], [False, False]]),
+    )
+    replayed = Replayed(torch.stack([begin, end]), sequences)
+    for _ in range(100):
+        loss, metrics = behaviour(world, behaviour.imagine(world, over), torch.zeros(8), replayed)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert behaviour.policy(begin)[0].exp()[2] > 0.9
+    assert metrics["behaviour/imitation_loss"] < 0.1

@@ -169,7 +169,7 @@ def test_without_restarts_there_is_no_such_action(sha256: Program) -> None:
 
 
 def test_the_reward_of_the_best_takes_sizes() -> None:
-    with pytest.raises(CodeZeroError, match="observe them as well"):
+    with pytest.raises(CodeZeroError, match="observe sizes or margins as well"):
         PhaseOrderingEnv(iter(()), reward="best")
 
 
@@ -203,6 +203,20 @@ def test_sizes_are_observed_on_request(sha256: Program) -> None:
     sizes = observation[env.settings.layout["sizes"]]
     over_baseline = info["initial"] / info["baseline"]
     assert sizes == pytest.approx([1.0, over_baseline, over_baseline, np.log(info["initial"])])
+    env.close()
+
+
+def test_margins_tell_apart_what_is_near_the_baseline(sha256: Program) -> None:
+    env = PhaseOrderingEnv(sha256, observe=["margins"], reward="best")
+    observation, info = env.reset(seed=0)
+    margins = env.settings.layout["margins"]
+    over_baseline = np.log(info["initial"] / info["baseline"])
+    assert observation[margins] == pytest.approx([over_baseline, over_baseline])
+    env.step(env.settings.action("default-oz"))
+    observation, *_ = env.step(env.settings.action("loop-unroll"))
+    cost, best = env.cost / env.costs.baseline, env.best / env.costs.baseline
+    assert observation[margins] == pytest.approx(np.log([cost, best]))
+    assert best <= min(cost, 1.0)
     env.close()
 
 

@@ -144,5 +144,7 @@ def test_it_is_observed_on_request(sha256: Program) -> None:
 
 
 def test_a_part_that_there_is_not_is_refused(sha256: Program) -> None:
-    with pytest.raises(CodeZeroError, match="cannot observe colours: there is sizes, shape"):
+    with pytest.raises(
+        CodeZeroError, match="cannot observe colours: there is sizes, margins, shape"
+    ):
         PhaseOrderingEnv(sha256, observe=["colours"])

@@ -14,7 +14,7 @@ from codezero.dreamer.distributions import TwoHot, log_unimix, sample_one_hot
 from codezero.dreamer.fusion import fused, wide
 from codezero.dreamer.networks import MLP
 from codezero.dreamer.rssm import State
-from codezero.dreamer.world_model import Metrics, WorldModel
+from codezero.dreamer.world_model import Metrics, Sequences, WorldModel
 
 
 @fused
@@ -36,6 +36,29 @@ def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, return_lambda
     for t in reversed(range(len(reward))):
         mixed = (1 - return_lambda) * value[t + 1] + return_lambda * result
         result = reward[t] + discount[t] * mixed
+        returns.append(result)
+    return torch.stack(returns[::-1])
+
+
+@fused
+def replayed_return(reward: Tensor, discount: Tensor, is_first: Tensor, value: Tensor) -> Tensor:
+    """What came of each replayed state but the last of its sequence, to the end of its episode.
+
+    Where a sequence ends before its episode, the value of its last state stands for the rest.
+
+    Args:
+        reward, is_first: as `Sequences` has them, shape (T, B).
+        discount: gamma, or 0 where an episode ended for good, shape (T, B).
+        value: of the states, shape (T, B).
+
+    Returns:
+        Shape (T - 1, B); 0 for the last state of an episode.
+    """
+    result = value[-1]
+    returns = []
+    for t in reversed(range(1, len(value))):
+        rest = reward[t] + discount[t] * result
+        result = torch.where(is_first[t], torch.zeros_like(rest), rest)
         returns.append(result)
     return torch.stack(returns[::-1])
 
@@ -86,6 +109,14 @@ class Trajectories(NamedTuple):
     """Of the states at 0 to H, shape (H + 1, N, F)."""
     action: Tensor
     """Taken in the states at 0 to H - 1, shape (H, N), int64."""
+
+
+class Replayed(NamedTuple):
+    """What really happened, to imitate where it was better than expected."""
+
+    features: Tensor
+    """Of the observed states, shape (T, B, F), without a gradient."""
+    sequences: Sequences
 
 
 class Behaviour(nn.Module):
@@ -144,12 +175,17 @@ class Behaviour(nn.Module):
         return Trajectories(features, torch.stack(taken))
 
     def forward(
-        self, world: WorldModel, trajectories: Trajectories, goes_on: Tensor
+        self,
+        world: WorldModel,
+        trajectories: Trajectories,
+        goes_on: Tensor,
+        replayed: Replayed | None = None,
     ) -> tuple[Tensor, Metrics]:
-        """Equations (7) and (9) on trajectories that `imagine` made.
+        """Equations (7) and (9) on trajectories that `imagine` made; and imitation, if asked for.
 
         Args:
             goes_on: 1, or 0 where they start from a state in which an episode ended, shape (N,).
+            replayed: what to imitate.
 
         Returns:
             The actor's loss plus the critic's, a scalar; and scalars.
@@ -180,4 +216,31 @@ class Behaviour(nn.Module):
             "behaviour/reward": reward.mean(),
             "behaviour/return_scale": scale,
         }
-        return actor_loss + critic_loss, metrics
+        loss = actor_loss + critic_loss
+        if settings.imitation and replayed is not None:
+            imitation_loss = self._imitation_loss(replayed, scale)
+            metrics["behaviour/imitation_loss"] = imitation_loss.detach()
+            loss = loss + settings.imitation * imitation_loss
+        return loss, metrics
+
+    def _imitation_loss(self, replayed: Replayed, scale: Tensor) -> Tensor:
+        """-log pi(a | s) max(R - v(s), 0) of the replayed actions: Oh et al. (2018), equation (2).
+
+        Args:
+            scale: of returns, a scalar.
+        """
+        features, sequences = replayed
+        with torch.no_grad():
+            value = self.value(features)
+            returns = replayed_return(
+                sequences.reward,
+                self.settings.discount * sequences.goes_on,
+                sequences.is_first,
+                value,
+            )
+            # The last state of an episode has no action: the next row's belongs to another.
+            acted = ~sequences.is_first[1:]
+            advantage = acted * ((returns - value[:-1]) / scale).clamp(min=0.0)
+        policy = self.policy(features[:-1])
+        chosen = policy.gather(-1, sequences.action[1:].unsqueeze(-1)).squeeze(-1)
+        return -(chosen * advantage).mean()

@@ -57,6 +57,26 @@ class ModelSizes:
 
 
 @dataclass(frozen=True)
+class InputScales:
+    """What the parts of an observation are multiplied by before symlog, in and out.
+
+    Most numbers are shares of a few hundredths, and differences of a per cent decide. At a scale of
+    1, which is the paper's, a network hardly sees them, and they hardly count in its loss.
+    """
+
+    autophase: float = 1.0
+    histogram: float = 1.0
+    sizes: float = 1.0
+    margins: float = 1.0
+    shape: float = 1.0
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            if not getattr(self, f.name) > 0:
+                raise CodeZeroError(f"{f.name} is {getattr(self, f.name)}; it is more than 0")
+
+
+@dataclass(frozen=True)
 class WorldLosses:
     """Scales of the world model's losses, equation (4), and how its KL divergence is taken."""
 
@@ -64,6 +84,8 @@ class WorldLosses:
     histogram: float = 10.0
     sizes: float = 100.0
     """Of the relative sizes, where they are observed."""
+    margins: float = 100.0
+    """Of the logarithms of relative sizes, where they are observed."""
     shape: float = 100.0
     """Of the finer features, where they are observed."""
     reward: float = 1.0
@@ -77,7 +99,7 @@ class WorldLosses:
     """Share of the uniform distribution in every categorical: latents and actor."""
 
     def __post_init__(self) -> None:
-        _require(self, autophase=0, histogram=0, sizes=0, shape=0, reward=0)
+        _require(self, autophase=0, histogram=0, sizes=0, margins=0, shape=0, reward=0)
         _require(self, discount=0, kl=0, free_nats=0)
         _require_share(self, "kl_balance", "unimix")
 
@@ -100,11 +122,16 @@ class BehaviourSettings:
     """Of the moving average of the returns' 5th and 95th percentiles."""
     return_floor: float = 1.0
     """Returns are divided by the range between the two, but by no less than this."""
+    imitation: float = 0.0
+    """Weight of the loss by which the actor takes after replayed actions that came to more than
+    the critic foresees, as in "Self-Imitation Learning" (Oh et al., ICML 2018): a compiler does the
+    same each time, so what was reached once can be reached again."""
     slow_critic_every: int = 100
     """Updates between copies of the critic to the slow one, which targets and baseline use."""
 
     def __post_init__(self) -> None:
-        _require(self, horizon=1, start_every=1, entropy=0, entropy_limit=0, slow_critic_every=1)
+        _require(self, horizon=1, start_every=1, entropy=0, entropy_limit=0, imitation=0)
+        _require(self, slow_critic_every=1)
         _require_share(self, "discount", "return_lambda", "return_decay")
         if not self.return_floor > 0:
             raise CodeZeroError(f"return_floor is {self.return_floor}; it is more than 0")
@@ -154,6 +181,7 @@ class ReplaySettings:
 @dataclass(frozen=True)
 class DreamerConfig:
     sizes: ModelSizes = field(default_factory=ModelSizes)
+    scales: InputScales = field(default_factory=InputScales)
     losses: WorldLosses = field(default_factory=WorldLosses)
     behaviour: BehaviourSettings = field(default_factory=BehaviourSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
@@ -190,9 +218,12 @@ PRESETS = {
             units=256,
             bin_limit=1.0,
         ),
-        losses=WorldLosses(reward=10.0, kl=1.0),
+        scales=InputScales(autophase=30.0, histogram=30.0, margins=30.0, shape=30.0),
+        losses=WorldLosses(
+            autophase=1.0, histogram=1.0, sizes=10.0, margins=100.0, shape=1.0, reward=10.0, kl=1.0
+        ),
         behaviour=BehaviourSettings(
-            discount=0.997, entropy=1e-3, entropy_limit=10.0, return_floor=0.1
+            discount=0.997, entropy=1e-4, entropy_limit=10.0, return_floor=0.1, imitation=1.0
         ),
         optimizer=OptimizerSettings(world_rate=3e-4, behaviour_rate=1e-4),
         replay=ReplaySettings(batch=64, length=46, smoothing=0.0),

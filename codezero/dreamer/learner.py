@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from codezero.dreamer.behaviour import Behaviour
+from codezero.dreamer.behaviour import Behaviour, Replayed
 from codezero.dreamer.config import DreamerConfig
 from codezero.dreamer.fusion import Captured
 from codezero.dreamer.replay import Rows
@@ -137,7 +137,10 @@ class Learner:
             trajectories = self.behaviour.imagine(self.world, start)
         with self._autocast():
             goes_on = sequences.goes_on[::every].flatten()
-            loss, behaviour_metrics = self._behaviour_loss(self.world, trajectories, goes_on)
+            replayed = Replayed(states.features.detach(), sequences)
+            loss, behaviour_metrics = self._behaviour_loss(
+                self.world, trajectories, goes_on, replayed
+            )
         behaviour_norm = self._step(self._behaviour_optimizer, self.behaviour, loss)
         metrics = {
             **world_metrics,

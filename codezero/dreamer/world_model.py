@@ -39,9 +39,11 @@ class WorldModel(nn.Module):
 
     Args:
         layout: where the parts of a flat observation lie; each has its decoder and a loss scale of
-            its name in `WorldLosses`.
+            its name in `WorldLosses`, and a scale in `InputScales`.
         actions: size of the action space.
     """
+
+    _scales: Tensor
 
     def __init__(self, layout: Mapping[str, slice], actions: int, config: DreamerConfig) -> None:
         super().__init__()
@@ -52,6 +54,10 @@ class WorldModel(nn.Module):
         """Numbers in a flat observation."""
         features = sizes.recurrent + sizes.latents * sizes.classes
         mlp = (sizes.layers, sizes.units)
+        scales = torch.ones(self.observation)
+        for name, part in layout.items():
+            scales[part] = getattr(config.scales, name)
+        self.register_buffer("_scales", scales, persistent=False)
         self.encoder = MLP(self.observation, *mlp)
         self.rssm = RSSM(actions, sizes.units, sizes, config.losses.unimix)
         self.decoders = nn.ModuleDict(
@@ -62,13 +68,18 @@ class WorldModel(nn.Module):
         self.two_hot = TwoHot(sizes.bins, sizes.bin_limit)
 
     def encode(self, observation: Tensor) -> Tensor:
-        encoded: Tensor = self.encoder(symlog(observation))
+        encoded: Tensor = self.encoder(self._scaled(observation))
         return encoded
+
+    def _scaled(self, observation: Tensor) -> Tensor:
+        """What networks see and predict of an observation, shape (..., D)."""
+        return symlog(observation * self._scales)
 
     def decode(self, features: Tensor) -> Tensor:
         """The observation that a state predicts, shape (..., D)."""
         parts = sorted(self.layout.items(), key=lambda item: item[1].start)
-        return torch.cat([symexp(wide(self.decoders[name](features))) for name, _ in parts], -1)
+        scaled = torch.cat([wide(self.decoders[name](features)) for name, _ in parts], -1)
+        return symexp(scaled) / self._scales
 
     def predict_reward(self, features: Tensor) -> Tensor:
         """The smoothed reward on arriving in a state, shape (...)."""
@@ -88,10 +99,11 @@ class WorldModel(nn.Module):
             self.encode(sequences.observation), sequences.action, sequences.is_first
         )
         features = states.features
+        target = self._scaled(sequences.observation)
         losses = {}
         for name, part in self.layout.items():
             # A normal distribution of variance 1 on the symlog scale, without its constant.
-            error = wide(self.decoders[name](features)) - symlog(sequences.observation[..., part])
+            error = wide(self.decoders[name](features)) - target[..., part]
             losses[name] = 0.5 * error.square().sum(-1).mean()
         losses["reward"] = self.two_hot.loss(self.reward(features), sequences.reward).mean()
         losses["discount"] = F.binary_cross_entropy_with_logits(

@@ -66,7 +66,10 @@ def options_of(settings: EpisodeSettings) -> dict[str, Any]:
 
 def observation_space(settings: EpisodeSettings) -> gymnasium.Space[Observation]:
     """Ratios and counts: no part is negative, and none has a bound that holds for any program."""
-    box = gymnasium.spaces.Box(0.0, np.inf, (settings.observation_size,), np.float32)
+    low = np.zeros(settings.observation_size, np.float32)
+    if "margins" in settings.observe:
+        low[settings.layout["margins"]] = -np.inf
+    box = gymnasium.spaces.Box(low, np.inf, dtype=np.float32)
     return cast("gymnasium.Space[Observation]", box)
 
 
@@ -107,7 +110,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         objective: ``"instructions"`` or ``"text"``.
         protocol: ``"clang"`` or ``"paper"``.
         max_steps: length of an episode (the paper's 45).
-        observe: parts to append to the observation: ``"sizes"``, ``"shape"``.
+        observe: parts to append to the observation: ``"sizes"``, ``"margins"``, ``"shape"``.
         reward: a `Reward`, or its name: ``"saved"`` or ``"best"``.
         restart: whether there is an action that goes back to the start, so that one episode may try
             several short sequences.

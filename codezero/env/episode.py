@@ -26,7 +26,7 @@ from codezero.errors import CodeZeroError
 from codezero.programs.load import FINISH, parse_module
 
 NUM_AUTOPHASE = 56
-EXTRA_PARTS = {"sizes": 4, "shape": len(SHAPE_FEATURES)}
+EXTRA_PARTS = {"sizes": 4, "margins": 2, "shape": len(SHAPE_FEATURES)}
 """What may be observed beside the paper's features and histogram, and how many numbers each is."""
 
 RESTART = "restart"
@@ -70,9 +70,11 @@ class EpisodeSettings:
         max_steps: steps after which an episode is truncated.
         observe: parts that are appended to the observation, of `EXTRA_PARTS`. ``"sizes"``: the cost
             over the start's, over the baseline's, the least so far over the baseline's, and the
-            logarithm of the start's. ``"shape"``: what the program is made of; see native/shape.h.
-        reward: what a step is worth. `Reward.BEST` takes ``"sizes"``: what it pays for depends on
-            the best so far, which has to be seen.
+            logarithm of the start's. ``"margins"``: the logarithms of the cost and of the least so
+            far, over the baseline's: what is near the baseline is told apart there. ``"shape"``:
+            what the program is made of; see native/shape.h.
+        reward: what a step is worth. `Reward.BEST` takes ``"sizes"`` or ``"margins"``: what it
+            pays for depends on the best so far, which has to be seen.
         restart: whether there is one action more, the last: back to the program as it was at the
             start. Steps, and the best so far, count on.
     """
@@ -93,8 +95,10 @@ class EpisodeSettings:
                 raise CodeZeroError(
                     f"cannot observe {', '.join(self.observe)}: there is {', '.join(EXTRA_PARTS)}"
                 )
-        if self.reward is Reward.BEST and "sizes" not in self.observe:
-            raise CodeZeroError("the reward 'best' depends on sizes: observe them as well")
+        if self.reward is Reward.BEST and not {"sizes", "margins"} & set(self.observe):
+            raise CodeZeroError(
+                "the reward 'best' depends on sizes: observe sizes or margins as well"
+            )
 
     @property
     def num_actions(self) -> int:
@@ -315,12 +319,17 @@ class Episode:
 
     def _observe(self) -> Observation:
         state = self._state
+        initial, baseline = max(self._costs.initial, 1), max(self._costs.baseline, 1)
         if "sizes" in self._layout:
-            initial, baseline = max(self._costs.initial, 1), max(self._costs.baseline, 1)
             state.observation[self._layout["sizes"]] = (
                 state.cost / initial,
                 state.cost / baseline,
                 state.best / baseline,
                 math.log(initial),
+            )
+        if "margins" in self._layout:
+            state.observation[self._layout["margins"]] = (
+                math.log(max(state.cost, 1) / baseline),
+                math.log(max(state.best, 1) / baseline),
             )
         return state.observation.copy()

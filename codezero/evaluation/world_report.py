@@ -192,7 +192,9 @@ def imagine(
     layout = networks.settings.layout
     observed = _mean(world.decode(features))
     rewards = _mean(world.predict_reward(features[1:]))
-    if "sizes" in layout:
+    if "margins" in layout:
+        of_costs = np.exp(observed[:, layout["margins"]][:, 0]) * costs.baseline
+    elif "sizes" in layout:
         of_costs = observed[:, layout["sizes"]][:, 1] * costs.baseline
     else:
         saved = unsmooth(rewards, networks.config.dreamer.replay.smoothing).cumsum()

@@ -30,7 +30,7 @@ class TaskSettings:
     protocol: Protocol = Protocol.CLANG
     max_steps: int = 45
     observe: tuple[str, ...] = ()
-    """What is observed beside the paper's features: sizes, shape."""
+    """What is observed beside the paper's features: sizes, margins, shape."""
     reward: Reward = Reward.SAVED
     restart: bool = False
     """Whether an action goes back to the start, so that an episode tries several sequences."""
@@ -162,7 +162,10 @@ PRESETS = {
     ),
     "medium": TrainConfig(
         task=TaskSettings(
-            observe=("sizes", "shape"), reward=Reward.BEST, restart=True, limit_is_end=True
+            observe=("sizes", "margins", "shape"),
+            reward=Reward.BEST,
+            restart=True,
+            limit_is_end=True,
         ),
         dreamer=dreamer.PRESETS["medium"],
         rollouts=RolloutSettings(
