@@ -51,6 +51,8 @@ def test_there_is_an_agent_for_each_task() -> None:
         (Objective.INSTRUCTIONS, Protocol.CLANG): "instructions",
     }
     assert DEFAULT_AGENT in shipped_agents()
+    autophase = settings_of(Objective.TEXT, Protocol.CLANG, "autophase")
+    assert agent_for(autophase).name == "paper"
 
 
 @pytest.mark.parametrize("name", sorted(shipped_agents()))
