@@ -83,7 +83,9 @@ def test_what_a_policy_chooses_is_run_and_judged(tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert report["sequences"] == 2 and report["verdicts"] == {"passed": 2}
     assert report["passes_run"] > 2
-    done = codezero_fuzz(*arguments, "--policy", "agent", "--space", "autophase")
+    space = tmp_path / "space.toml"
+    space.write_text("[[pass]]\nname = 'no-op-function'\n")
+    done = codezero_fuzz(*arguments, "--policy", "agent", "--space", space)
     assert done.returncode == 2 and "no agent comes with codezero" in done.stderr
 
 

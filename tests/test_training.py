@@ -413,7 +413,7 @@ def test_what_cannot_be_trained_is_refused_in_a_line(
         (("--corpus", training_corpus, "--logdir", run, "--dreamer.sizes.units", 0), "units is 0"),
         (("--corpus", training_corpus, "--logdir", run, "--task.space", "nosuch"), "nosuch"),
         (("--corpus", training_corpus, "--logdir", run, "--device", "cuda:7"), "--device cuda:7"),
-        (("--corpus", training_corpus, "--logdir", run, "--task.reward", "BEST"), "observe them"),
+        (("--corpus", training_corpus, "--logdir", run, "--task.reward", "BEST"), "observe sizes"),
         (
             ("--corpus", training_corpus, "--logdir", run, "--rollouts.lists", nothing),
             "cannot read",
