@@ -40,7 +40,6 @@ def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, return_lambda
     return torch.stack(returns[::-1])
 
 
-@fused
 def replayed_return(reward: Tensor, discount: Tensor, is_first: Tensor, value: Tensor) -> Tensor:
     """What came of each replayed state but the last of its sequence, to the end of its episode.
 
@@ -54,13 +53,8 @@ def replayed_return(reward: Tensor, discount: Tensor, is_first: Tensor, value: T
     Returns:
         Shape (T - 1, B); 0 for the last state of an episode.
     """
-    result = value[-1]
-    returns = []
-    for t in reversed(range(1, len(value))):
-        rest = reward[t] + discount[t] * result
-        result = torch.where(is_first[t], torch.zeros_like(rest), rest)
-        returns.append(result)
-    return torch.stack(returns[::-1])
+    goes_on = ~is_first[1:]
+    return lambda_return(goes_on * reward[1:], goes_on * discount[1:], value, 1.0)
 
 
 class ReturnScale(nn.Module):

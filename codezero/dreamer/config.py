@@ -20,6 +20,12 @@ def _require(settings: Any, **least: float) -> None:
             raise CodeZeroError(f"{name} is {value}; it is at least {bound}")
 
 
+def _require_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise CodeZeroError(f"{name} is {getattr(settings, name)}; it is more than 0")
+
+
 def _require_share(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
@@ -50,8 +56,7 @@ class ModelSizes:
 
     def __post_init__(self) -> None:
         _require(self, recurrent=1, latents=1, classes=2, hidden=1, layers=1, units=1, bins=3)
-        if not self.bin_limit > 0:
-            raise CodeZeroError(f"bin_limit is {self.bin_limit}; it is more than 0")
+        _require_positive(self, "bin_limit")
         if self.bins % 2 == 0:
             raise CodeZeroError(f"bins is {self.bins}; an odd number has a bin for zero")
 
@@ -71,9 +76,7 @@ class InputScales:
     shape: float = 1.0
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            if not getattr(self, f.name) > 0:
-                raise CodeZeroError(f"{f.name} is {getattr(self, f.name)}; it is more than 0")
+        _require_positive(self, *(f.name for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,7 @@ class BehaviourSettings:
         _require(self, horizon=1, start_every=1, entropy=0, entropy_limit=0, imitation=0)
         _require(self, slow_critic_every=1)
         _require_share(self, "discount", "return_lambda", "return_decay")
-        if not self.return_floor > 0:
-            raise CodeZeroError(f"return_floor is {self.return_floor}; it is more than 0")
+        _require_positive(self, "return_floor")
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,7 @@ class OptimizerSettings:
 
     def __post_init__(self) -> None:
         _require(self, world_rate=0, behaviour_rate=0, epsilon=0, weight_decay=0)
-        if not self.clip > 0:
-            raise CodeZeroError(f"clip is {self.clip}; it is more than 0")
+        _require_positive(self, "clip")
 
 
 @dataclass(frozen=True)

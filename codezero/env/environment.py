@@ -65,7 +65,7 @@ def options_of(settings: EpisodeSettings) -> dict[str, Any]:
 
 
 def observation_space(settings: EpisodeSettings) -> gymnasium.Space[Observation]:
-    """Ratios and counts: no part is negative, and none has a bound that holds for any program."""
+    """Ratios and counts, never negative, and the margins; nothing has a bound for any program."""
     low = np.zeros(settings.observation_size, np.float32)
     if "margins" in settings.observe:
         low[settings.layout["margins"]] = -np.inf
