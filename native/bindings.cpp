@@ -164,6 +164,12 @@ NB_MODULE(_native, M) {
            "An independent copy, without the cached analyses, that passes and "
            "the\n"
            "code generator treat as they would treat the original.")
+      .def("extract", &Module::extract, WithoutGIL(), "function"_a,
+           "One function as a module of its own, in which all others are only\n"
+           "declared. The code that is generated for it is the same there.\n\n"
+           "Raises `LLVMError` if there is no such function, it has no body, "
+           "or no\n"
+           "code is generated for it.")
       .def("warm_up", &Module::warmUp, WithoutGIL(),
            "Set up what the first `run` needs, so that its time is that of its "
            "passes.")
@@ -171,6 +177,11 @@ NB_MODULE(_native, M) {
            "Run passes, as ``opt -passes=`` takes them. Returns whether they\n"
            "report a change; False means that the IR is as it was.\n\n"
            "Raises `PipelineError` (and runs nothing) for text LLVM rejects.")
+      .def("run_on", &Module::runOn, WithoutGIL(), "pipeline"_a, "function"_a,
+           "As `run`, for a pipeline of the form ``function(...)``, on one "
+           "function.\n\n"
+           "Raises `PipelineError` for another, `LLVMError` for a function "
+           "without a body.")
       .def("run_verified", &Module::runVerified, WithoutGIL(), "pipeline"_a,
            "As `run`, but if the passes leave IR that does not verify, the "
            "module is\n"

@@ -1,5 +1,6 @@
 #include "module.h"
 
+#include "extract.h"
 #include "optimizer.h"
 #include "properties.h"
 
@@ -154,6 +155,22 @@ std::unique_ptr<Module> Module::clone() const {
       new Module(std::move(CopyOwner), std::move(Copy)));
 }
 
+static Function &findDefinition(llvm::Module &M, StringRef Name) {
+  Function *F = M.getFunction(Name);
+  if (!F || F->isDeclaration())
+    throw LLVMError("no function '" + Name.str() + "' with a body");
+  return *F;
+}
+
+std::unique_ptr<Module> Module::extract(const std::string &Function) const {
+  auto Copy = clone();
+  llvm::Function &Kept = findDefinition(*Copy->IR, Function);
+  if (Kept.hasAvailableExternallyLinkage())
+    throw LLVMError("no code is generated for function '" + Function + "'");
+  keepOnly(*Copy->IR, Kept);
+  return Copy;
+}
+
 Optimizer &Module::optimizer() {
   if (!Passes) {
     // Passes consult a target for costs only: without a code generator for it
@@ -169,13 +186,17 @@ Optimizer &Module::optimizer() {
   return *Passes;
 }
 
-bool Module::runLocked(const std::string &Pipeline) {
+bool Module::timed(function_ref<bool(Optimizer &)> Run) {
   Optimizer &O = optimizer();
   const double Before = O.seconds();
-  const bool Changed = O.run(*IR, Pipeline);
+  const bool Changed = Run(O);
   PassSeconds += O.seconds() - Before;
   Owner->throwReported<LLVMError>();
   return Changed;
+}
+
+bool Module::runLocked(const std::string &Pipeline) {
+  return timed([&](Optimizer &O) { return O.run(*IR, Pipeline); });
 }
 
 void Module::warmUp() {
@@ -186,6 +207,12 @@ void Module::warmUp() {
 bool Module::run(const std::string &Pipeline) {
   std::lock_guard Lock(Owner->Mutex);
   return runLocked(Pipeline);
+}
+
+bool Module::runOn(const std::string &Pipeline, const std::string &Function) {
+  std::lock_guard Lock(Owner->Mutex);
+  llvm::Function &F = findDefinition(*IR, Function);
+  return timed([&](Optimizer &O) { return O.runOn(*IR, F, Pipeline); });
 }
 
 bool Module::runVerified(const std::string &Pipeline) {

@@ -8,6 +8,8 @@
 #include "errors.h"
 #include "shape.h"
 
+#include "llvm/ADT/STLFunctionalExtras.h"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -53,12 +55,19 @@ public:
   // original: use-list order, which both depend on, is kept.
   std::unique_ptr<Module> clone() const;
 
+  // One function as a module of its own: all others are only declared. Throws
+  // LLVMError where there is no such function, or no code is generated for it.
+  std::unique_ptr<Module> extract(const std::string &Function) const;
+
   // Sets up what the first run needs, so that its time is that of its passes.
   void warmUp();
   bool run(const std::string &Pipeline);
   // As run, but if the passes leave IR that does not verify, the module is put
   // back to what it was, and counts as unchanged.
   bool runVerified(const std::string &Pipeline);
+  // As run, for passes by function, on one of them. Throws LLVMError where it
+  // has no body.
+  bool runOn(const std::string &Pipeline, const std::string &Function);
   void runClangOz(const CompileOptions &Options);
   std::string explicitNesting(const std::string &Pipeline);
   // Wall time that run() has spent inside LLVM's passes, in seconds.
@@ -95,6 +104,7 @@ private:
   Module(std::unique_ptr<Context> Owner, std::unique_ptr<llvm::Module> IR);
 
   Optimizer &optimizer();
+  bool timed(llvm::function_ref<bool(Optimizer &)> Run);
   bool runLocked(const std::string &Pipeline);
   llvm::SmallVector<char, 0> emit(OutputKind Kind,
                                   const CompileOptions &Options) const;

@@ -8,6 +8,7 @@
 #include "llvm/Target/TargetMachine.h"
 
 #include <chrono>
+#include <optional>
 
 using namespace llvm;
 
@@ -93,21 +94,72 @@ ModulePassManager Optimizer::parse(StringRef Pipeline) {
   return Passes;
 }
 
+// What is in an adaptor, if that is all of a pipeline: "adce" of
+// "function(adce)".
+static std::optional<StringRef> inside(StringRef Adaptor, StringRef Pipeline) {
+  if (!Pipeline.consume_front(Adaptor) || !Pipeline.starts_with("("))
+    return std::nullopt;
+  int Depth = 0;
+  for (size_t I = 0; I < Pipeline.size(); ++I) {
+    Depth += Pipeline[I] == '(';
+    Depth -= Pipeline[I] == ')';
+    if (Pipeline[I] == ')' && Depth == 0) {
+      if (I + 1 < Pipeline.size())
+        return std::nullopt;
+      return Pipeline.drop_front().drop_back();
+    }
+  }
+  return std::nullopt;
+}
+
 // Whether a pipeline is one adaptor around function or CGSCC passes. These are
 // made to run on one function after another, and so again and again. A module
 // pass may be good for one run only: ModuleInlinerWrapperPass moves its
 // pipeline out of itself.
 static bool mayRunAgain(StringRef Pipeline) {
-  if (!Pipeline.starts_with("function(") && !Pipeline.starts_with("cgscc("))
-    return false;
-  int Depth = 0;
-  for (size_t I = 0; I < Pipeline.size(); ++I) {
-    Depth += Pipeline[I] == '(';
-    Depth -= Pipeline[I] == ')';
-    if (Pipeline[I] == ')' && Depth == 0)
-      return I + 1 == Pipeline.size();
+  return inside("function", Pipeline) || inside("cgscc", Pipeline);
+}
+
+namespace {
+
+// Function passes that leave all functions but one alone.
+class OnlyOnePass : public PassInfoMixin<OnlyOnePass> {
+public:
+  OnlyOnePass(FunctionPassManager Passes, const Function *const &TheOne)
+      : Passes(std::move(Passes)), TheOne(TheOne) {}
+
+  PreservedAnalyses run(Function &F, FunctionAnalysisManager &Analyses) {
+    return &F == TheOne ? Passes.run(F, Analyses) : PreservedAnalyses::all();
   }
-  return false;
+
+  static bool isRequired() { return true; }
+
+private:
+  FunctionPassManager Passes;
+  const Function *const &TheOne;
+};
+
+} // namespace
+
+ModulePassManager Optimizer::parseForOne(StringRef Pipeline) {
+  const std::optional<StringRef> Inside = inside("function", Pipeline);
+  if (!Inside)
+    throw PipelineError("no pipeline of function passes: " + Pipeline.str());
+  FunctionPassManager Passes;
+  if (Error E = Builder.parsePassPipeline(Passes, *Inside))
+    throw PipelineError(toString(std::move(E)));
+  ModulePassManager Adapted;
+  Adapted.addPass(createModuleToFunctionPassAdaptor(
+      OnlyOnePass(std::move(Passes), TheOne)));
+  return Adapted;
+}
+
+bool Optimizer::runOn(Module &M, Function &F, StringRef Pipeline) {
+  auto Found = ParsedForOne.find(Pipeline);
+  if (Found == ParsedForOne.end())
+    Found = ParsedForOne.try_emplace(Pipeline, parseForOne(Pipeline)).first;
+  TheOne = &F;
+  return run(M, Found->second);
 }
 
 bool Optimizer::run(Module &M, StringRef Pipeline) {

@@ -40,6 +40,9 @@ public:
   // report a change. Throws PipelineError.
   bool run(llvm::Module &M, llvm::StringRef Pipeline);
 
+  // The same for a pipeline of the form "function(...)", on one function of M.
+  bool runOn(llvm::Module &M, llvm::Function &F, llvm::StringRef Pipeline);
+
   // Runs the pipeline that `clang -Oz` builds. It differs from opt's
   // default<Oz>: clang vectorises straight-line code.
   void runClangOz(llvm::Module &M, const CompileOptions &Options);
@@ -54,6 +57,7 @@ public:
 
 private:
   llvm::ModulePassManager parse(llvm::StringRef Pipeline);
+  llvm::ModulePassManager parseForOne(llvm::StringRef Pipeline);
   bool run(llvm::Module &M, llvm::ModulePassManager &Passes);
   void noteChange(llvm::StringRef PassID, llvm::Any IR,
                   const llvm::PreservedAnalyses &Preserved);
@@ -68,6 +72,9 @@ private:
   llvm::CGSCCAnalysisManager CGSCCAnalyses;
   llvm::ModuleAnalysisManager ModuleAnalyses;
   llvm::StringMap<llvm::ModulePassManager> Parsed;
+  llvm::StringMap<llvm::ModulePassManager> ParsedForOne;
+  // The function that those run on.
+  const llvm::Function *TheOne = nullptr;
   double Seconds = 0;
   llvm::stable_hash HashBefore = 0;
   bool ChangeWasHidden = false;

@@ -429,3 +429,133 @@ def test_threads_with_different_targets_measure_the_same() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+EXTRACTED = """
+target triple = "x86_64-pc-linux-gnu"
+
+@table = internal constant [2 x ptr] [ptr @a, ptr @b]
+@unused = internal global [100 x i32] zeroinitializer
+@llvm.used = appending global [1 x ptr] [ptr @kept], section "llvm.metadata"
+@other_name = alias void (), ptr @a
+
+define internal void @a() {
+  ret void
+}
+
+define internal void @b() {
+  ret void
+}
+
+define void @not_needed() {
+  call void @kept(i64 0)
+  ret void
+}
+
+define available_externally void @elsewhere() {
+  ret void
+}
+
+declare void @declared()
+
+define internal void @kept(i64 %i) {
+  %slot = getelementptr ptr, ptr @table, i64 %i
+  %f = load ptr, ptr %slot
+  call void %f()
+  call void @other_name()
+  ret void
+}
+"""
+
+
+def test_a_function_is_extracted_with_what_it_needs() -> None:
+    module = parse(EXTRACTED)
+    before = module.ir()
+    alone = module.extract("kept")
+    alone.verify()
+    assert module.ir() == before
+    assert [each.name for each in alone.functions()] == ["kept"]
+    ir = alone.ir()
+    assert "define hidden void @kept" in ir
+    assert "@table = internal constant [2 x ptr] [ptr @a, ptr @b]" in ir
+    assert "declare hidden void @a()" in ir and "declare hidden void @b()" in ir
+    assert "declare void @other_name()" in ir
+    for gone in ("@unused", "@llvm.used", "@not_needed", "@elsewhere", "@declared"):
+        assert gone not in ir
+    alone.run("default<Oz>")
+    assert alone.instruction_count() > 0, "it was taken for dead"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "declared", "elsewhere"])
+def test_what_has_no_code_is_not_extracted(name: str) -> None:
+    with pytest.raises(LLVMError, match=f"'{name}'"):
+        parse(EXTRACTED).extract(name)
+
+
+def function_sizes(module: Module, options: CompileOptions, directory: Path) -> dict[str, int]:
+    """Bytes of each function, by its symbol."""
+    file = directory / "module.o"
+    file.write_bytes(module.object(options))
+    listing = subprocess.run(
+        ["nm", "--print-size", "--radix=d", file], check=True, capture_output=True, text=True
+    )
+    symbols = [line.split() for line in listing.stdout.splitlines()]
+    return {s[3]: int(s[1]) for s in symbols if len(s) == 4 and s[2] in "tTwW"}
+
+
+@pytest.mark.parametrize("name", ["vm.c", "json.c", "calc.cpp", "life.rs"])
+def test_an_extracted_function_has_the_size_it_has_in_the_module(
+    name: str, load: Callable[..., Program], tmp_path: Path
+) -> None:
+    program = load(EXAMPLES / name)
+    module = Module.parse(program.bitcode)
+    module.run("default<Oz>")
+    whole = function_sizes(module, program.options, tmp_path)
+    names = [each.name for each in module.functions() if each.name in whole][:40]
+    sizes = {each: module.extract(each).text_size(program.options) for each in names}
+    differ = [each for each in names if sizes[each] != whole[each]]
+    # A jump to a function that is only declared takes five bytes, to one nearby two.
+    assert len(differ) <= len(names) / 5
+    assert sum(sizes.values()) == pytest.approx(sum(whole[each] for each in names), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        "function(instcombine<no-verify-fixpoint>)",
+        "function(loop-mssa(licm))",
+        "function(function-simplification<Oz>)",
+        "function(sroa<modify-cfg>)",
+    ],
+)
+def test_passes_on_each_function_are_passes_on_all(
+    pipeline: str, load: Callable[..., Program]
+) -> None:
+    module = Module.parse(load(EXAMPLES / "json.c").bitcode)
+    expected = module.clone()
+    assert expected.run(pipeline)
+    first, *others = [each.name for each in module.functions()]
+    untouched = {each.name: each.structural_hash for each in module.functions()}
+    module.run_on(pipeline, first)
+    after = {each.name: each.structural_hash for each in module.functions()}
+    assert all(after[each] == untouched[each] for each in others)
+    for each in others:
+        module.run_on(pipeline, each)
+        features = np.zeros(56, np.float32)
+        fresh = np.zeros(56, np.float32)
+        assert module.observe(features) == module.clone().observe(fresh)
+        np.testing.assert_array_equal(features, fresh)
+    assert module.ir() == expected.ir()
+
+
+def test_only_function_passes_run_on_one_function() -> None:
+    module = parse(ADD)
+    for pipeline in ("globaldce", "dce", "function(dce),globaldce", "function(dce),function(adce)"):
+        with pytest.raises(PipelineError):
+            module.run_on(pipeline, "add")
+    with pytest.raises(PipelineError, match="nonsense"):
+        module.run_on("function(nonsense)", "add")
+    with pytest.raises(LLVMError, match="'subtract'"):
+        module.run_on("function(dce)", "subtract")
+    assert module.run_on("function(dce)", "add")
+    assert not module.run_on("function(dce)", "add")
