@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader
 from codezero.reduction import reduce_list
-from codezero.search.policy import Policy
+from codezero.search.policy import Found, Policy
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Optimized:
     """Names of the passes that make the result from the start; of no use if ``fell_back``."""
     pipeline: str
     """The same as text for ``opt -passes=``."""
+    functions: Mapping[str, tuple[str, ...]]
+    """Names of passes that single functions have got after that, by the functions' names."""
+    function_pipelines: Mapping[str, str]
+    """The same as text."""
     fell_back: bool
     """The baseline was smaller, or nothing better was found: the result is the baseline."""
     remark: str
@@ -80,20 +84,21 @@ def optimize(
     """
     start = time.monotonic()
     found = policy.run(env, program, rng)
-    actions = found.actions
-    result = _replay(env, program, actions) if actions else None
+    changes = bool(found.actions or found.functions)
+    result = _replay(env, program, found) if changes else None
     costs, space = env.costs, env.settings.space
     seconds = time.monotonic() - start
     if result is not None and result.cost < costs.baseline:
         if streamlined:
-            actions, result = _streamline(env, program, actions, result)
+            found, result = _streamline(env, program, found, result)
+        actions, functions = found.actions, found.functions
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
-        if result.finish_changed:
+        if result.finish_changed and not functions:
             pipeline = ",".join(filter(None, (pipeline, FINISH)))
         fell_back, remark = False, ""
     else:
-        remark = FAILED_REPLAY if result is None and actions else ""
-        passes, pipeline, fell_back = (), BASELINE_PIPELINE, True
+        remark = FAILED_REPLAY if result is None and changes else ""
+        passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
         result = _Result(False, costs.baseline, _baseline(env, program))
         seconds = time.monotonic() - start
     return Optimized(
@@ -104,6 +109,8 @@ def optimize(
         cost=result.cost,
         passes=passes,
         pipeline=pipeline,
+        functions={name: tuple(space.names(own)) for name, own in functions.items()},
+        function_pipelines={name: space.pipeline(own) for name, own in functions.items()},
         fell_back=fell_back,
         remark=remark,
         seconds=seconds,
@@ -123,34 +130,35 @@ class _Result(NamedTuple):
     bitcode: bytes
 
 
-def _replay(env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...]) -> _Result | None:
+def _replay(env: PhaseOrderingEnv, program: Program, found: Found) -> _Result | None:
     """The program after some actions; None if LLVM fails on them, or they break the program."""
     env.reset(options={"program": program})
     try:
-        env.replay(actions)
+        env.replay(found.actions, found.functions)
         return _Result(*env.finish())
     except (LLVMError, WorkerFailure):
         return None
 
 
 def _streamline(
-    env: PhaseOrderingEnv, program: Program, actions: tuple[int, ...], result: _Result
-) -> tuple[tuple[int, ...], _Result]:
-    """The actions that it takes to make a program as small as all of them make it."""
+    env: PhaseOrderingEnv, program: Program, found: Found, result: _Result
+) -> tuple[Found, _Result]:
+    """The actions for the whole program that it takes to make it as small as all of them do."""
     deadline = time.monotonic() + STREAMLINE_SECONDS
-    results = {actions: result}
+    needed, its = found, result
 
-    def is_as_small(some: Sequence[int]) -> bool:
+    def is_as_small(shorter: Found) -> bool:
+        nonlocal needed, its
         if time.monotonic() > deadline:
             return False
-        shorter = _replay(env, program, tuple(some))
-        if shorter is None or shorter.cost > result.cost:
+        smaller = _replay(env, program, shorter)
+        if smaller is None or smaller.cost > result.cost:
             return False
-        results[tuple(some)] = shorter
+        needed, its = shorter, smaller
         return True
 
-    needed = tuple(reduce_list(actions, is_as_small))
-    return needed, results[needed]
+    reduce_list(found.actions, lambda some: is_as_small(replace(needed, actions=tuple(some))))
+    return needed, its
 
 
 def _baseline(env: PhaseOrderingEnv, program: Program) -> bytes:

@@ -19,6 +19,8 @@ EXAMPLES = ROOT / "examples"
 
 NEVER_ENDS = ",".join(["default<O3>"] * 3_000)
 """A pass that takes minutes on any real program: none of LLVM's own is sure never to end."""
+NEVER_ENDS_BY_FUNCTION = f"function({','.join(['function-simplification<O3>'] * 100_000)})"
+"""The same by function, on functions however small."""
 
 
 def example_sources() -> list[Path]:
@@ -69,7 +71,8 @@ def space_file(tmp_path: Path) -> Callable[..., Path]:
 
     def write(*pipelines: str) -> Path:
         path = tmp_path / "space.toml"
-        names = ["never-ends" if p == NEVER_ENDS else p for p in pipelines]
+        endless = (NEVER_ENDS, NEVER_ENDS_BY_FUNCTION)
+        names = ["never-ends" if p in endless else p for p in pipelines]
         entries = [
             f"[[pass]]\nname = '{name}'\npipeline = '{pipeline}'\n"
             for name, pipeline in zip(names, pipelines, strict=True)

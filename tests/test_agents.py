@@ -80,12 +80,12 @@ def test_an_agent_acts_among_fewer_passes_in_any_order(
     )
     shown = EpisodeSettings(
         replace(trained.space, passes=passes), trained.objective, trained.protocol,
-        observe=("shape", "sizes"), restart=True,
+        observe=("shape", "margins", "sizes"), restart=True,
     )  # fmt: skip
     view = View(trained, shown)
     observation = np.arange(1, shown.observation_size + 1, dtype=np.float32)
     seen = dict(zip(range(trained.observation_size), view.observation(observation)[0], strict=True))
-    for part in ("autophase", "shape", "sizes"):
+    for part in ("autophase", "shape", "sizes", "margins"):
         ours = [seen[k] for k in range(*trained.layout[part].indices(trained.observation_size))]
         assert ours == observation[shown.layout[part]].tolist()
     begin, theirs = trained.layout["histogram"].start, shown.layout["histogram"].start
@@ -101,7 +101,8 @@ def test_an_agent_acts_among_fewer_passes_in_any_order(
     policy.check(shown)
     env = PhaseOrderingEnv.of(shown)
     result = optimize(sha256, policy, env, np.random.default_rng(0))
-    assert not result.fell_back and {"gvn", "iroutliner", "inline"}.isdisjoint(result.passes)
+    taken = {*result.passes, *(name for own in result.functions.values() for name in own)}
+    assert not result.fell_back and {"gvn", "iroutliner", "inline"}.isdisjoint(taken)
     env.close()
 
 
@@ -140,13 +141,15 @@ def test_no_agent_comes_for_other_passes(space_file: Callable[..., Path]) -> Non
         ("agent:instructions:500ms", "agent:instructions:0.5s"),
         ("agent:some/folder", "agent:folder"),
         ("agent:some/folder:2m", "agent:folder:120s"),
+        ("agent-whole", "agent-whole:size"),
+        ("agent-whole:instructions:7", "agent-whole:instructions:7"),
     ],
 )
 def test_agents_by_name(text: str, name: str) -> None:
     assert parse_policy(text).name == name
 
 
-@pytest.mark.parametrize("text", ["agent:size:soon", "agent:size:", "agent:0s"])
+@pytest.mark.parametrize("text", ["agent:size:soon", "agent:size:", "agent:0s", "agent-whole:0s"])
 def test_bad_names_of_agents(text: str) -> None:
     with pytest.raises(CodeZeroError, match="budget"):
         parse_policy(text)

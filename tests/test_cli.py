@@ -114,6 +114,33 @@ def test_pass_list_is_ready_for_opt(tmp_path: Path) -> None:
     assert Module.parse(optimized.read_bytes()).instruction_count() == result["optimized"]
 
 
+def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
+    source, text = EXAMPLES / "json.c", tmp_path / "list.txt"
+    bitcode, optimized = tmp_path / "in.bc", tmp_path / "out.bc"
+    subprocess.run(
+        [CLANG.require(), "-Oz", "-Xclang", "-disable-llvm-passes", "-Xclang",
+         "-emit-llvm-uselists", "-emit-llvm", "-c", source, "-o", bitcode],
+        check=True,
+    )  # fmt: skip
+    task = ("--objective", "instructions", "--json")
+    (whole,) = json.loads(codezero("optimize", source, "-o", text, *task).stdout)
+    assert whole["policy"] == "agent-whole:instructions" and whole["functions"] == {}
+    assert codezero("optimize", source, "--passes", *task[:2]).stdout == text.read_text()
+    passes = text.read_text().strip()
+    subprocess.run([OPT.require(), f"-passes={passes}", bitcode, "-o", optimized], check=True)
+    assert Module.parse(optimized.read_bytes()).instruction_count() == whole["optimized"]
+    (result,) = json.loads(codezero("optimize", source, *task).stdout)
+    assert result["policy"] == "agent:instructions" and result["optimized"] < whole["optimized"]
+    module = Module.parse(bitcode.read_bytes())
+    if result["pipeline"]:
+        module.run(result["pipeline"])
+    for name, pipeline in result["functions"].items():
+        for each in pipeline.split(",function("):
+            module.run_on("function(" + each.removeprefix("function("), name)
+    module.run("default<O0>")
+    assert module.instruction_count() == result["optimized"]
+
+
 def test_bitcode_and_text_are_inputs_too(tmp_path: Path) -> None:
     text, output = tmp_path / "in.ll", tmp_path / "out.o"
     text.write_text("define i32 @f(i32 %x) {\n  %a = add i32 %x, 0\n  ret i32 %a\n}\n")

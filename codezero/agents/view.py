@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,12 +24,18 @@ class View:
     Args:
         trained: what the agent was trained for.
         shown: the environment's.
+        only: the environment's passes that the agent may take; None is all.
 
     Raises:
         CodeZeroError: the environment has passes that the agent does not know.
     """
 
-    def __init__(self, trained: EpisodeSettings, shown: EpisodeSettings) -> None:
+    def __init__(
+        self,
+        trained: EpisodeSettings,
+        shown: EpisodeSettings,
+        only: Collection[int] | None = None,
+    ) -> None:
         theirs = {_does(p): action for action, p in enumerate(trained.space.passes)}
         unknown = [p.name for p in shown.space.passes if _does(p) not in theirs]
         if unknown:
@@ -38,7 +46,11 @@ class View:
         self._environments = np.full(trained.num_actions, NOTHING)
         self._environments[self._agents] = np.arange(len(self._agents))
         self.forbidden: npt.NDArray[np.bool_] = self._environments == NOTHING
-        """Actions of the agent that the environment has not, shape (actions,)."""
+        """Actions of the agent that the environment has not, or that it may not take, shape
+        (actions,)."""
+        if only is not None:
+            others = set(range(len(shown.space))) - set(only)
+            self.forbidden |= np.isin(self._environments, list(others))
         self._seen = np.concatenate(
             [
                 self._histogram(shown) if part == "histogram" else np.r_[shown.layout[part]]

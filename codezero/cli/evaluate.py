@@ -43,7 +43,8 @@ class Options:
     """Files, suites and corpora."""
     policy: tuple[str, ...] = DEFAULT_POLICIES
     """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent,
-    agent:BUDGET, agent:FOLDER, agent:FOLDER:BUDGET."""
+    agent:BUDGET, agent:FOLDER, agent:FOLDER:BUDGET, and the same with agent-whole, which chooses
+    one list for the whole program."""
     objective: Literal["text", "instructions"] = "text"
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"
@@ -131,7 +132,14 @@ def _print_json(
 def _print_csv(programs: Sequence[ProgramResult]) -> None:
     if not programs:
         return
-    rows = [{**_object(p), "passes": " ".join(p.passes)} for p in programs]
+    rows = [
+        {
+            **_object(p),
+            "passes": " ".join(p.passes),
+            "functions": "; ".join(f"{name}: {' '.join(own)}" for name, own in p.functions.items()),
+        }
+        for p in programs
+    ]
     writer = csv.DictWriter(sys.stdout, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)

@@ -100,8 +100,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         verdicts[result.outcome.verdict.value] += 1
         progress.advance(bar)
         if result.outcome.verdict.failed:
-            saved = save_failure(result, space, options.out)
-            names = ", ".join(space.names(result.reduced))
+            saved = save_failure(result, options.out)
+            names = ", ".join(map(str, result.reduced))
             progress.console.print(
                 f"{result.outcome.verdict.value}: {names}  [{saved}]", markup=False
             )
@@ -110,7 +110,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         bar = progress.add_task("fuzzing", total=len(cases))
         results = fuzz(
             cases,
-            lambda: Fuzzer(space, settings.protocol, options.seconds, judge),
+            lambda: Fuzzer(settings.protocol, options.seconds, judge),
             jobs=options.jobs,
             on_done=on_done,
         )

@@ -24,9 +24,9 @@ from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import run_all
 from codezero.programs.load import LoadFailure, load_all
-from codezero.search.policy import Policy, parse_policy
+from codezero.search.policy import AGENT, AGENT_WHOLE, Policy, parse_policy
 
-POLICY_OF_SEARCH = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
+POLICY_OF_SEARCH = {"agent": AGENT, "greedy": "greedy", "random": "random-search"}
 SEARCH_BUDGET = "5s"
 """Of a search that has no agent."""
 
@@ -97,7 +97,9 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     settings = make_settings(
         options.space, options.objective, options.protocol, keep_speed=options.keep_speed
     )
-    policy = _policy(options, settings)
+    # What opt is to repeat is one list for the whole program.
+    one_list = options.passes or any(job.writes_list for job in jobs)
+    policy = _policy(options, settings, one_list)
     if settings.space.unsound and (options.output or options.passes):
         print(
             f"codezero: warning: space '{settings.space.name}' may change what a program does "
@@ -110,8 +112,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     def work(optimizer: Optimizer, task: tuple[Job, Program, Source]) -> Done | Failed:
         job, program, source = task
         try:
-            is_list = options.passes or options.json or job.writes_list
-            result = optimizer.run(program, policy, streamlined=is_list)
+            result = optimizer.run(program, policy, streamlined=one_list or options.json)
             if job.output is not None:
                 result = writer.write(job.output, result, source, optimizer.loader)
         except CodeZeroError as error:
@@ -136,11 +137,13 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-def _policy(options: Options, settings: EpisodeSettings) -> Policy:
+def _policy(options: Options, settings: EpisodeSettings, one_list: bool) -> Policy:
     budget = options.budget
     if budget is None and options.search != "agent":
         budget = SEARCH_BUDGET
     name = POLICY_OF_SEARCH[options.search]
+    if name == AGENT and one_list:
+        name = AGENT_WHOLE
     policy = parse_policy(name if budget is None else f"{name}:{budget}", settings)
     policy.check(settings)
     return policy
@@ -236,5 +239,6 @@ def _json_object(job: Job, result: Optimized, options: Options) -> dict[str, Any
         "seconds": result.seconds,
         "passes": list(result.passes),
         "pipeline": result.pipeline,
+        "functions": dict(result.function_pipelines),
         "fell_back": result.fell_back,
     }

@@ -63,15 +63,31 @@ class Pass:
         """Whether it is one of LLVM's own -O pipelines."""
         return self.pipeline.startswith("default<")
 
+    @functools.cached_property
+    def is_by_function(self) -> bool:
+        """Whether it works on one function at a time, so that `run_on` may run it on one alone."""
+        return not self.verify and _is_one_adaptor(self.pipeline, "function")
+
     def run(self, module: Module) -> bool:
         """Run the pass. Returns whether the module changed.
 
         It does not where the pass is not sound (``requires``), nor where the pass broke it
         (``verify``): the module is then as it was.
         """
-        if self.requires and not all(module.satisfies(name) for name in self.requires):
+        if not self._is_sound_on(module):
             return False
         return module.run_verified(self.pipeline) if self.verify else module.run(self.pipeline)
+
+    def run_on(self, module: Module, function: str) -> bool:
+        """Run the pass, one that is by function, on one function. Returns whether it changed.
+
+        Raises:
+            LLVMError: there is no such function, or it has no body.
+        """
+        return self._is_sound_on(module) and module.run_on(self.pipeline, function)
+
+    def _is_sound_on(self, module: Module) -> bool:
+        return all(module.satisfies(name) for name in self.requires)
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,18 @@ class PassSpace:
         if not passes:
             raise SpaceError(f"space '{self.name}' has no pass that keeps speed")
         return replace(self, passes=passes)
+
+    @functools.cached_property
+    def by_function(self) -> tuple[int, ...]:
+        """Actions whose passes work on one function at a time."""
+        return tuple(action for action, p in enumerate(self.passes) if p.is_by_function)
+
+    def split(self, actions: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Actions as far as the last that is not by function, and those after it."""
+        end = len(actions)
+        while end and self.passes[actions[end - 1]].is_by_function:
+            end -= 1
+        return tuple(actions[:end]), tuple(actions[end:])
 
     def action(self, name: str) -> int:
         """The action of a pass, by name or by pipeline text.
@@ -215,6 +243,18 @@ def _depth(pipeline: str) -> int:
         depth += (character == "(") - (character == ")")
         deepest = max(deepest, depth)
     return deepest
+
+
+def _is_one_adaptor(pipeline: str, name: str) -> bool:
+    """Whether a pipeline is ``name(...)`` as a whole."""
+    if not (pipeline.startswith(f"{name}(") and pipeline.endswith(")")):
+        return False
+    depth = 0
+    for character in pipeline[len(name) : -1]:
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return False  # it ends before the pipeline does
+    return True
 
 
 def _boolean(entry: dict[str, Any], key: str, default: bool, origin: str) -> bool:

@@ -17,7 +17,7 @@ from codezero._native import LLVMError
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace, load_space
-from codezero.env.episode import End, Episode, EpisodeSettings, Observation, Step
+from codezero.env.episode import End, Episode, EpisodeSettings, Function, Observation, Step
 from codezero.env.programs import Programs, ProgramSource
 from codezero.env.reward import Costs, Reward
 from codezero.errors import ProgramError
@@ -259,7 +259,10 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         return index
 
     def _step_timeout(self) -> float:
-        return min(self.step_seconds, max(self.deadline - time.monotonic(), 0.0))
+        return self._in_time(self.step_seconds)
+
+    def _in_time(self, seconds: float) -> float:
+        return min(seconds, max(self.deadline - time.monotonic(), 0.0))
 
     def _failure_info(self, failure: Exception) -> Info:
         return {"cost": self.cost, **failure_info(failure, self.actions)}
@@ -294,23 +297,51 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         self._call("drop", handle, timeout=self.step_seconds)
         del self._saved[handle]
 
-    def replay(self, actions: Sequence[int]) -> None:
+    def replay(
+        self, actions: Sequence[int], functions: Mapping[str, Sequence[int]] | None = None
+    ) -> dict[str, tuple[int, ...]]:
         """Run passes on the program as it is, to see with `finish` what they make of it.
 
         Ends the episode. There are no limits on steps and growth, and nothing is measured.
+
+        Args:
+            functions: actions, all by function, that come after ``actions``, each list on the
+                function of that name alone.
+
+        Returns ``functions`` without what changed nothing.
 
         Raises:
             WorkerFailure, LLVMError: LLVM fails on one of them.
         """
         self._running = False
-        self._call("replay", list(actions), timeout=self.step_seconds * max(len(actions), 1))
+        functions = dict(functions or {})
+        passes = len(actions) + max(map(len, functions.values()), default=0)
+        seconds = self._in_time(self.step_seconds * max(passes, 1))
+        changed: dict[str, tuple[int, ...]] = self._call(
+            "replay", list(actions), functions, timeout=seconds
+        )
+        return changed
+
+    def functions(self) -> dict[str, int]:
+        """How many instructions each function has that has a body and a name."""
+        functions: dict[str, int] = self._call("functions", timeout=self._step_timeout())
+        return functions
+
+    def extract(self, names: Sequence[str], actions: Sequence[int]) -> list[Function]:
+        """Functions as programs of their own; see `Episode.extract`."""
+        functions: list[Function] = self._call(
+            "extract", list(names), list(actions), timeout=self._in_time(START_SECONDS)
+        )
+        return functions
 
     def finish(self) -> tuple[bool, int, bytes]:
         """The program as it is now, made ready for code generation; the episode can go on.
 
         Returns whether that changed anything, the cost, and the bitcode; see `Episode.finish`.
         """
-        finished: tuple[bool, int, bytes] = self._call("finish", timeout=START_SECONDS)
+        finished: tuple[bool, int, bytes] = self._call(
+            "finish", timeout=self._in_time(START_SECONDS)
+        )
         return finished
 
     def baseline_bitcode(self) -> bytes:

@@ -6,9 +6,10 @@ constants of this file are part of the environment's definition; docs/environmen
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codezero._native import SHAPE_FEATURES, Module
+from codezero._native import SHAPE_FEATURES, LLVMError, Module
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
@@ -152,6 +153,15 @@ class Step(NamedTuple):
     end: End | None
 
 
+class Function(NamedTuple):
+    """A function as a program of its own: other functions are only declared."""
+
+    name: str
+    cost: int
+    """After the passes that it is compared with."""
+    bitcode: bytes
+
+
 @dataclass
 class _State:
     """What changes during an episode, and what a snapshot has to keep."""
@@ -256,10 +266,48 @@ class Episode:
         self._begin(fresh)
         return True
 
-    def replay(self, actions: Sequence[int]) -> None:
-        """Run passes on the program without measuring it; `finish` comes next."""
+    def replay(
+        self, actions: Sequence[int], functions: Mapping[str, Sequence[int]]
+    ) -> dict[str, tuple[int, ...]]:
+        """Run passes on the program, and then some on single functions, without measuring it.
+
+        Returns what changed something of what ran on single functions.
+        """
+        module, passes = self._state.module, self.settings.space.passes
         for action in actions:
-            self.settings.space.passes[action].run(self._state.module)
+            passes[action].run(module)
+        changed = {
+            name: tuple(action for action in own if passes[action].run_on(module, name))
+            for name, own in functions.items()
+        }
+        return {name: own for name, own in changed.items() if own}
+
+    def functions(self) -> dict[str, int]:
+        """How many instructions each function has that has a body and a name."""
+        sizes = {}
+        for each in self._state.module.functions():
+            with contextlib.suppress(UnicodeDecodeError):  # LLVM's names are any bytes
+                sizes[each.name] = each.instructions
+        sizes.pop("", None)  # of those without a name
+        return sizes
+
+    def extract(self, names: Sequence[str], actions: Sequence[int]) -> list[Function]:
+        """Functions as programs of their own, those left out on which LLVM fails.
+
+        Args:
+            actions: passes, all by function, that each is compared with.
+        """
+        extracted = []
+        for name in names:
+            try:
+                alone = self._state.module.extract(name)
+                bitcode = alone.bitcode()
+                for action in actions:
+                    self.settings.space.passes[action].run(alone)
+                extracted.append(Function(name, self._measure(alone), bitcode))
+            except LLVMError:
+                continue
+        return extracted
 
     def save(self) -> int:
         """Keep a snapshot of the state; returns its handle."""

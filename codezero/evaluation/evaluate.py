@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,8 @@ class ProgramResult:
     """Cost of what the policy itself came to, before the fallback."""
     seconds: float
     passes: tuple[str, ...]
+    functions: Mapping[str, tuple[str, ...]]
+    """Passes of single functions after those, by the functions' names."""
 
     @property
     def ratio(self) -> float:
@@ -184,6 +186,7 @@ def evaluate(
             result.found,
             result.seconds,
             result.passes,
+            result.functions,
         )
 
     results = run_all(work, tasks, lambda: Optimizer(settings, seed), jobs=jobs, on_done=on_done)

@@ -13,6 +13,9 @@ from codezero.env.environment import PhaseOrderingEnv
 from codezero.errors import CodeZeroError
 
 _SECONDS_PER = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+GRACE = 0.1
+"""Seconds that a step has which is under way at the end of the time. Most are over by then; to give
+one up costs another worker, which takes longer to start."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,26 @@ class Budget:
             return f"{self.seconds:g}s"
         return "" if self.trials is None else str(self.trials)
 
+    def part(self, share: float) -> Budget:
+        """A share of it, and of trials at least one."""
+        return Budget(
+            seconds=None if self.seconds is None else self.seconds * share,
+            trials=None if self.trials is None else max(round(self.trials * share), 1),
+        )
+
     @contextmanager
     def spend(self, env: PhaseOrderingEnv, meter: Meter | None = None) -> Iterator[Meter]:
-        """Count, from now or by a meter that runs. No step of ``env`` goes on after the time."""
+        """Count, from now or by a meter that runs. What ``env`` does ends with the time.
+
+        One budget may be spent within another: neither's time is overrun.
+        """
         meter = meter or Meter(self)
-        env.deadline = meter.deadline
+        outer = env.deadline
+        env.deadline = min(outer, meter.deadline + GRACE)
         try:
             yield meter
         finally:
-            env.deadline = math.inf
+            env.deadline = outer
 
 
 class Meter:
@@ -70,6 +84,14 @@ class Meter:
     def seconds_left(self) -> float:
         """Infinite without a limit on time."""
         return self.deadline - time.monotonic()
+
+    def left(self, reserve: float = 0.0) -> Budget:
+        """What there is left of the budget, but for some seconds."""
+        seconds, trials = self._budget.seconds, self._budget.trials
+        return Budget(
+            seconds=None if seconds is None else max(self.seconds_left() - reserve, 0.0),
+            trials=None if trials is None else max(trials - self.trials, 0),
+        )
 
     def spent(self) -> bool:
         trials = self._budget.trials

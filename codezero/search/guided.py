@@ -78,18 +78,36 @@ class GuidedSearch:
         self._passes: tuple[int, ...] = ()
         """Those that make its best program."""
         self._cost = 0
+        self._trials = 0
 
     def run(self, budget: Budget) -> Found:
         """One greedy trial, played to its end, and then others until the budget is spent."""
         meter = Meter(budget)
+        self.begin()
+        meter.trials += 1
+        return self.go_on(meter.left())
+
+    @property
+    def found(self) -> Found:
+        """The best so far."""
+        return Found(self._passes, self._cost, self._trials)
+
+    def begin(self, meter: Meter | None = None) -> Found:
+        """One greedy trial, without a meter as long as it takes."""
         self._env.reset(options={"program": self._program})
         self._cost = self._env.cost
         memory = self._agent.begin()
-        self._play(memory, self._decide(memory), None, greedy=True)
-        meter.trials += 1
-        with budget.spend(self._env, meter):
+        self._play(memory, self._decide(memory), meter, greedy=True)
+        self._trials = 1
+        return self.found
+
+    def go_on(self, budget: Budget) -> Found:
+        """More trials until the budget is spent."""
+        with budget.spend(self._env) as meter:
             self._search(meter)
-        return Found(self._passes, self._cost, meter.trials)
+        self._trials += meter.trials
+        self._states = []  # the environment may be for others from here
+        return self.found
 
     def _search(self, meter: Meter) -> None:
         while not meter.spent():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,16 +16,21 @@ from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget
 
+AGENT, AGENT_WHOLE = "agent", "agent-whole"
+"""Names of the agent that chooses for every function, and of the one whose choice is one list."""
+
 
 @dataclass(frozen=True)
 class Found:
-    """The best prefix of actions that a policy came by, and its cost."""
+    """The best actions that a policy came by, and the cost. None changed nothing."""
 
     actions: tuple[int, ...]
-    """Without those that changed nothing."""
+    """For the whole program."""
     cost: int
     trials: int
     """Episodes begun, or for greedy search actions tried."""
+    functions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """What comes after that: for each function, by name, its own."""
 
 
 class Policy(Protocol):
@@ -49,8 +55,9 @@ class Policy(Protocol):
 
 
 def parse_policy(text: str, settings: EpisodeSettings | None = None) -> Policy:
-    """A policy from its name: ``agent``, ``agent:1s``, ``agent:NAME``, ``agent:FOLDER:1s``,
-    ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``, ``none``.
+    """A policy from its name: ``agent``, ``agent:1s``, ``agent:NAME``, ``agent:FOLDER:1s``, the
+    same with ``agent-whole``, ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``,
+    ``none``.
 
     Args:
         settings: of the programs' episodes, which decide what ``agent`` is; without them it is the
@@ -74,15 +81,15 @@ def parse_policy(text: str, settings: EpisodeSettings | None = None) -> Policy:
         return GreedySearch(Budget.parse(argument) if argument else Budget())
     if name == "fixed" and argument:
         return FixedSequence.read(Path(argument))
-    if name == "agent":
-        return _agent_policy(argument, settings)
+    if name in (AGENT, AGENT_WHOLE):
+        return _agent_policy(argument, settings, by_function=name == AGENT)
     raise CodeZeroError(
-        f"unknown policy '{text}': choose agent[:NAME or FOLDER][:BUDGET], none, random, "
-        "random-search[:BUDGET], greedy[:BUDGET] or fixed:FILE"
+        f"unknown policy '{text}': choose agent[:NAME or FOLDER][:BUDGET], agent-whole (as "
+        "agent), none, random, random-search[:BUDGET], greedy[:BUDGET] or fixed:FILE"
     )
 
 
-def _agent_policy(argument: str, settings: EpisodeSettings | None) -> Policy:
+def _agent_policy(argument: str, settings: EpisodeSettings | None, *, by_function: bool) -> Policy:
     from codezero.agents.shipped import DEFAULT_AGENT, agent_for, shipped_agents
     from codezero.search.agent import ONE_TRIAL, AgentPolicy
 
@@ -99,4 +106,4 @@ def _agent_policy(argument: str, settings: EpisodeSettings | None) -> Policy:
         folder = shipped[DEFAULT_AGENT]
     else:
         folder = agent_for(settings)
-    return AgentPolicy(folder, budget)
+    return AgentPolicy(folder, budget, by_function=by_function)

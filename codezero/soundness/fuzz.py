@@ -23,7 +23,7 @@ from codezero.parallel import run_all
 from codezero.reduction import reduce_list
 from codezero.search.policy import Policy
 from codezero.soundness.execution import command_runner
-from codezero.soundness.sequence import Outcome, Verdict
+from codezero.soundness.sequence import Outcome, Step, Verdict
 
 FREED_MEMORY_BYTE = "165"
 """Freed and fresh memory is filled with this byte in the workers (glibc's MALLOC_PERTURB_), so
@@ -38,14 +38,14 @@ class Case:
     """A program, and the passes to run on it."""
 
     program: Program
-    actions: tuple[int, ...]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class CaseResult:
     case: Case
     outcome: Outcome
-    reduced: tuple[int, ...] = ()
+    reduced: tuple[Step, ...] = ()
     """The shortest list found that fails the same way; empty if the case passed."""
 
 
@@ -59,7 +59,7 @@ def random_cases(
         program = programs[int(rng.integers(len(programs)))]
         length = int(rng.integers(1, max_length + 1))
         actions = rng.integers(len(space), size=length)
-        cases.append(Case(program, tuple(actions.tolist())))
+        cases.append(Case(program, tuple(Step(space.passes[action]) for action in actions)))
     return cases
 
 
@@ -80,7 +80,12 @@ def policy_cases(
     policy.check(settings)
 
     def choose(env: PhaseOrderingEnv, program: Program) -> Case:
-        return Case(program, policy.run(env, program, np.random.default_rng(seed)).actions)
+        found = policy.run(env, program, np.random.default_rng(seed))
+        passes = settings.space.passes
+        steps = [Step(passes[action]) for action in found.actions]
+        for name, own in found.functions.items():
+            steps += [Step(passes[action], name) for action in own]
+        return Case(program, tuple(steps))
 
     adapted = policy.adapt(settings)
     return run_all(
@@ -91,10 +96,7 @@ def policy_cases(
 class Fuzzer:
     """Runs cases in a worker and reduces those that fail."""
 
-    def __init__(
-        self, space: PassSpace, protocol: Protocol, seconds: float, judge: Judge | None = None
-    ) -> None:
-        self._space = space
+    def __init__(self, protocol: Protocol, seconds: float, judge: Judge | None = None) -> None:
         self._protocol = protocol
         self._seconds = seconds
         self._judge = judge
@@ -106,22 +108,21 @@ class Fuzzer:
 
     def run(self, case: Case) -> CaseResult:
         """Run a case; if it fails, reduce it."""
-        outcome = self._run(case.program, case.actions)
+        outcome = self._run(case.program, case.steps)
         if not outcome.verdict.failed:
             return CaseResult(case, outcome)
 
-        def fails(actions: Sequence[int]) -> bool:
+        def fails(steps: Sequence[Step]) -> bool:
             return any(
-                self._run(case.program, actions).verdict is outcome.verdict for _ in range(REPEATS)
+                self._run(case.program, steps).verdict is outcome.verdict for _ in range(REPEATS)
             )
 
-        return CaseResult(case, outcome, tuple(reduce_list(case.actions, fails)))
+        return CaseResult(case, outcome, tuple(reduce_list(case.steps, fails)))
 
-    def _run(self, program: Program, actions: Sequence[int]) -> Outcome:
-        passes = [self._space.passes[action] for action in actions]
+    def _run(self, program: Program, steps: Sequence[Step]) -> Outcome:
         try:
             outcome: Outcome = self._worker.call(
-                "run", program, self._protocol, passes, timeout=self._seconds
+                "run", program, self._protocol, list(steps), timeout=self._seconds
             )
         except WorkerTimedOut:
             return Outcome(Verdict.HANG, f"no end within {self._seconds:g} s")
@@ -157,19 +158,29 @@ def fuzz(
     )
 
 
-def save_failure(result: CaseResult, space: PassSpace, folder: Path) -> Path:
+def save_failure(result: CaseResult, folder: Path) -> Path:
     """Write what reproduces a failure: the program, the passes and how it failed."""
-    passes = space.pipeline(result.reduced)
+    passes = _listing(result.reduced)
     digest = hashlib.blake2b((result.case.program.key + passes).encode(), digest_size=4).hexdigest()
     target = folder / f"{result.outcome.verdict.value}-{digest}"
     target.mkdir(parents=True, exist_ok=True)
     (target / "program.bc").write_bytes(result.case.program.bitcode)
     (target / "passes.txt").write_text(passes + "\n")
-    (target / "all-passes.txt").write_text(space.pipeline(result.case.actions) + "\n")
-    (target / "report.txt").write_text(
+    (target / "all-passes.txt").write_text(_listing(result.case.steps) + "\n")
+    report = (
         f"{result.outcome.verdict.value}: {result.outcome.message}\n"
         f"program: {result.case.program.name}\n"
-        f"passes: {', '.join(space.names(result.reduced))}\n"
-        'reproduce: opt-22 -passes="$(cat passes.txt)" -verify-each -disable-output program.bc\n'
+        f"passes: {', '.join(map(str, result.reduced))}\n"
     )
+    if all(step.function is None for step in result.reduced):
+        checks = "-verify-each -disable-output"
+        report += f'reproduce: opt-22 -passes="$(cat passes.txt)" {checks} program.bc\n'
+    (target / "report.txt").write_text(report)
     return target
+
+
+def _listing(steps: Sequence[Step]) -> str:
+    """Text for ``opt -passes=``, and then a line for each pass on a single function."""
+    whole = ",".join(step.each.pipeline for step in steps if step.function is None)
+    alone = [f"{step.function}: {step.each.pipeline}" for step in steps if step.function]
+    return "\n".join([whole, *alone])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from codezero._native import LLVMError, Module, VerificationError
 from codezero.compiler.program import Program
@@ -50,42 +51,59 @@ class Outcome:
     """Code for the program afterwards, if the sequence passed."""
 
 
+class Step(NamedTuple):
+    """A pass on a program, or on one of its functions."""
+
+    each: Pass
+    function: str | None = None
+    """Its name; None is the whole program."""
+
+    def run(self, module: Module) -> bool:
+        """Returns whether the module changed."""
+        if self.function is None:
+            return self.each.run(module)
+        return self.each.run_on(module, self.function)
+
+    def __str__(self) -> str:
+        return self.each.name + ("" if self.function is None else f" on {self.function}")
+
+
 class SequenceRunner:
     """Runs sequences; the worker's object."""
 
-    def run(self, program: Program, protocol: Protocol, passes: Sequence[Pass]) -> Outcome:
+    def run(self, program: Program, protocol: Protocol, steps: Sequence[Step]) -> Outcome:
         """Run passes one by one, generate code for what they leave, and run them once more."""
         module = _start(program, protocol)
         limit = growth_limit(module.instruction_count())
-        for step, each in enumerate(passes):
+        for index, step in enumerate(steps):
             before = module.structural_hash()
             try:
-                changed = each.run(module)
+                changed = step.run(module)
                 module.verify()
             except VerificationError as error:
-                return Outcome(Verdict.BROKEN_IR, f"after {each.name}: {error}", step)
+                return Outcome(Verdict.BROKEN_IR, f"after {step}: {error}", index)
             except LLVMError as error:
-                return Outcome(Verdict.ERROR, f"{each.name}: {error}", step)
+                return Outcome(Verdict.ERROR, f"{step}: {error}", index)
             if not changed and module.structural_hash() != before:
-                return Outcome(Verdict.UNREPORTED_CHANGE, each.name, step)
+                return Outcome(Verdict.UNREPORTED_CHANGE, str(step), index)
             if module.instruction_count() > limit:
-                return Outcome(Verdict.GREW, each.name, step + 1)
+                return Outcome(Verdict.GREW, str(step), index + 1)
         # The first module still stands in memory, so addresses are others this time. The order of
         # uses, which bitcode has and text has not, may follow addresses even after cgscc(inline).
         again = _start(program, protocol)
         try:
-            for each in passes:
-                each.run(again)
+            for step in steps:
+                step.run(again)
         except LLVMError as error:
-            return Outcome(Verdict.NONDETERMINISTIC, f"the second time: {error}", len(passes))
+            return Outcome(Verdict.NONDETERMINISTIC, f"the second time: {error}", len(steps))
         if again.ir() != module.ir():
-            return Outcome(Verdict.NONDETERMINISTIC, "two runs differ", len(passes))
+            return Outcome(Verdict.NONDETERMINISTIC, "two runs differ", len(steps))
         try:
             module.run(FINISH)
             object_file = module.object(program.options)
         except LLVMError as error:
-            return Outcome(Verdict.ERROR, f"code generation: {error}", len(passes))
-        return Outcome(Verdict.PASSED, "", len(passes), object_file)
+            return Outcome(Verdict.ERROR, f"code generation: {error}", len(steps))
+        return Outcome(Verdict.PASSED, "", len(steps), object_file)
 
 
 def _start(program: Program, protocol: Protocol) -> Module:
