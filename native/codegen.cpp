@@ -2,7 +2,10 @@
 
 #include "errors.h"
 
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -23,6 +26,9 @@ namespace codezero {
 
 #define CODEZERO_FOR_EACH_TARGET(DO)                                           \
   DO(X86) DO(AArch64) DO(ARM) DO(RISCV) DO(WebAssembly)
+
+// A few programs at a time, each in the states that passes bring it to.
+static constexpr unsigned MostKeptTargets = 8;
 
 // Options that targets set as they build their subtargets, and so set for every
 // other target in the process: WebAssembly's jump tables have at least two
@@ -92,6 +98,13 @@ static const Function *firstDefinitionWithTarget(const Module &M) {
   return nullptr;
 }
 
+// The code generator's passes, and what they write.
+struct Target::Generator {
+  SmallVector<char, 0> Output;
+  raw_svector_ostream Stream{Output};
+  legacy::PassManager Passes;
+};
+
 Target::Target(std::unique_ptr<TargetMachine> Machine)
     : Machine(std::move(Machine)) {}
 
@@ -153,13 +166,32 @@ std::unique_ptr<Target> Target::create(const Module &M,
     if (!F.isDeclaration())
       Machine->getSubtargetImpl(F);
   std::unique_ptr<Target> Created(new Target(std::move(Machine)));
+  Created->Options = Created->Machine->Options;
   Created->Globals = readGlobals();
   return Created;
+}
+
+std::unique_ptr<Target::Generator> Target::makeGenerator(OutputKind Kind) {
+  auto Made = std::make_unique<Generator>();
+  Made->Passes.add(new TargetLibraryInfoWrapperPass(
+      TargetLibraryInfoImpl(Machine->getTargetTriple())));
+  // clang counts these among the code generator's passes.
+  Made->Passes.add(createObjCARCContractPass());
+  const auto FileType = Kind == OutputKind::Object
+                            ? CodeGenFileType::ObjectFile
+                            : CodeGenFileType::AssemblyFile;
+  if (Machine->addPassesToEmitFile(Made->Passes, Made->Stream,
+                                   /*DwoOut=*/nullptr, FileType,
+                                   /*DisableVerify=*/true))
+    throw CodegenError("target '" + Machine->getTargetTriple().str() +
+                       "' cannot emit a file of this type");
+  return Made;
 }
 
 SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
   std::lock_guard Lock(globalsMutex());
   writeGlobals(Globals);
+  Machine->Options = Options;
   // IR without a triple was given the host's target machine.
   M.setTargetTriple(Machine->getTargetTriple());
   if (M.getDataLayoutStr().empty())
@@ -168,22 +200,101 @@ SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
     throw CodegenError("the module's data layout is not that of target '" +
                        M.getTargetTriple().str() + "'");
 
-  SmallVector<char, 0> Output;
-  raw_svector_ostream Stream(Output);
-  legacy::PassManager Passes;
-  Passes.add(new TargetLibraryInfoWrapperPass(
-      TargetLibraryInfoImpl(M.getTargetTriple())));
-  // clang counts these among the code generator's passes.
-  Passes.add(createObjCARCContractPass());
-  const auto FileType = Kind == OutputKind::Object
-                            ? CodeGenFileType::ObjectFile
-                            : CodeGenFileType::AssemblyFile;
-  if (Machine->addPassesToEmitFile(Passes, Stream, /*DwoOut=*/nullptr, FileType,
-                                   /*DisableVerify=*/true))
-    throw CodegenError("target '" + M.getTargetTriple().str() +
-                       "' cannot emit a file of this type");
-  Passes.run(M);
-  return Output;
+  if (Kind == OutputKind::Assembly) {
+    auto ForAssembly = makeGenerator(Kind);
+    ForAssembly->Passes.run(M);
+    return std::move(ForAssembly->Output);
+  }
+  if (!ForObjects)
+    ForObjects = makeGenerator(Kind);
+  ForObjects->Passes.run(M);
+  return std::exchange(ForObjects->Output, {});
+}
+
+// What LLVM remembers by the addresses of a module's values, and does not
+// forget with it: which are in llvm.used, how functions collect garbage, and,
+// in passes, where in the source they last were. Looked for in the code
+// generator for x86 and ELF only.
+static bool isForgotten(const Module &M) {
+  return M.getTargetTriple().isX86() &&
+         M.getTargetTriple().isOSBinFormatELF() &&
+         !M.getNamedGlobal("llvm.used") && !M.getNamedMetadata("llvm.dbg.cu") &&
+         none_of(M, [](const Function &F) { return F.hasGC(); });
+}
+
+// Everything that create() goes by.
+static std::string describe(const Module &M, const CompileOptions &Options) {
+  std::string Text;
+  raw_string_ostream Stream(Text);
+  Stream << M.getTargetTriple().str() << '|' << Options.FunctionSections
+         << Options.DataSections << Options.FloatABI << '|' << M.getPICLevel()
+         << '|' << M.getOverrideStackAlignment() << '|';
+  if (const auto Model = M.getCodeModel())
+    Stream << *Model;
+  if (const auto *ABI =
+          dyn_cast_or_null<MDString>(M.getModuleFlag("target-abi")))
+    Stream << '|' << ABI->getString();
+  // Subtargets are made in this order, from attributes with these names.
+  SmallDenseSet<AttributeSet> Seen;
+  StringSet<> Described;
+  for (const Function &F : M) {
+    const AttributeSet Attributes = F.getAttributes().getFnAttrs();
+    if (F.isDeclaration() || !Seen.insert(Attributes).second)
+      continue;
+    std::string Subtarget;
+    for (const Attribute &A : Attributes)
+      if (A.isStringAttribute())
+        Subtarget += A.getAsString();
+    if (Described.insert(Subtarget).second)
+      Stream << '|' << Subtarget;
+  }
+  return Text;
+}
+
+namespace {
+
+struct KeptTargets {
+  std::mutex Mutex;
+  StringMap<std::unique_ptr<Target>> ByDescription;
+};
+
+} // namespace
+
+static KeptTargets &keptTargets() {
+  // Never destroyed: LLVM's own globals, which targets need, may go first.
+  static auto *Kept = new KeptTargets;
+  return *Kept;
+}
+
+std::unique_ptr<Target> Target::createOrReuse(const Module &M,
+                                              const CompileOptions &Options,
+                                              std::string &Error) {
+  std::string Description = describe(M, Options);
+  std::unique_ptr<Target> Found;
+  {
+    KeptTargets &Kept = keptTargets();
+    std::lock_guard Lock(Kept.Mutex);
+    const auto At = Kept.ByDescription.find(Description);
+    if (At != Kept.ByDescription.end())
+      Found = std::move(At->second);
+  }
+  if (!Found)
+    Found = create(M, Options, Error);
+  if (Found)
+    Found->Description = std::move(Description);
+  return Found;
+}
+
+void Target::keep(std::unique_ptr<Target> Used, const Module &M) {
+  if (!isForgotten(M))
+    return;
+  KeptTargets &Kept = keptTargets();
+  std::lock_guard Lock(Kept.Mutex);
+  if (Kept.ByDescription.size() == MostKeptTargets &&
+      !Kept.ByDescription.contains(Used->Description))
+    Kept.ByDescription.clear();
+  auto &Slot = Kept.ByDescription[Used->Description];
+  Slot = std::move(Used);
 }
 
 uint64_t executableSize(StringRef Object) {

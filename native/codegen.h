@@ -8,6 +8,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Target/TargetOptions.h"
 
 #include <cstdint>
 #include <memory>
@@ -34,7 +35,16 @@ public:
   static std::unique_ptr<Target> create(const llvm::Module &M,
                                         const CompileOptions &Options,
                                         std::string &Error);
+  // As create, or the same target as kept after another module: setting one up
+  // takes longer than generating code for a small function.
+  static std::unique_ptr<Target> createOrReuse(const llvm::Module &M,
+                                               const CompileOptions &Options,
+                                               std::string &Error);
   ~Target();
+
+  // Takes back a target from createOrReuse that has generated code for a copy
+  // of M, to be used again unless something of the module may be left in it.
+  static void keep(std::unique_ptr<Target> Used, const llvm::Module &M);
 
   llvm::TargetMachine &machine() { return *Machine; }
 
@@ -48,10 +58,19 @@ public:
   llvm::SmallVector<char, 0> generateCode(llvm::Module &M, OutputKind Kind);
 
 private:
+  struct Generator;
+
   explicit Target(std::unique_ptr<llvm::TargetMachine> Machine);
 
+  std::unique_ptr<Generator> makeGenerator(OutputKind Kind);
+
   std::unique_ptr<llvm::TargetMachine> Machine;
+  // As they are before the first function, each of which sets them.
+  llvm::TargetOptions Options;
   std::vector<unsigned> Globals;
+  std::unique_ptr<Generator> ForObjects;
+  // Where it is kept.
+  std::string Description;
 };
 
 // Bytes in the executable sections of an object file. Throws CodegenError for

@@ -305,30 +305,35 @@ std::vector<FunctionSummary> Module::functions() const {
   return Functions;
 }
 
-llvm::SmallVector<char, 0> Module::emit(OutputKind Kind,
-                                        const CompileOptions &Options) const {
-  std::string Error;
-  auto For = Target::create(*IR, Options, Error);
-  if (!For)
-    throw CodegenError(Error);
-  // Code generation rewrites the IR: it gets a copy, in a context of its own.
+// Code generation rewrites the IR: it gets a copy, in a context of its own.
+static SmallVector<char, 0> generateFrom(const llvm::Module &M, Target &For,
+                                         OutputKind Kind) {
   Context CopyOwner;
-  auto Copy = copyInto(CopyOwner.LLVM, *IR);
-  auto Output = For->generateCode(*Copy, Kind);
+  auto Copy = copyInto(CopyOwner.LLVM, M);
+  auto Output = For.generateCode(*Copy, Kind);
   CopyOwner.throwReported<CodegenError>();
   return Output;
 }
 
 uint64_t Module::textSize(const CompileOptions &Options) const {
   std::lock_guard Lock(Owner->Mutex);
-  const auto Object = emit(OutputKind::Object, Options);
+  std::string Error;
+  auto For = Target::createOrReuse(*IR, Options, Error);
+  if (!For)
+    throw CodegenError(Error);
+  const auto Object = generateFrom(*IR, *For, OutputKind::Object);
+  Target::keep(std::move(For), *IR);
   return executableSize(StringRef(Object.data(), Object.size()));
 }
 
 std::string Module::generate(OutputKind Kind,
                              const CompileOptions &Options) const {
   std::lock_guard Lock(Owner->Mutex);
-  return codezero::toString(emit(Kind, Options));
+  std::string Error;
+  auto For = Target::create(*IR, Options, Error);
+  if (!For)
+    throw CodegenError(Error);
+  return codezero::toString(generateFrom(*IR, *For, Kind));
 }
 
 void Module::verify() const {

@@ -106,8 +106,6 @@ private:
   Optimizer &optimizer();
   bool timed(llvm::function_ref<bool(Optimizer &)> Run);
   bool runLocked(const std::string &Pipeline);
-  llvm::SmallVector<char, 0> emit(OutputKind Kind,
-                                  const CompileOptions &Options) const;
 
   // In this order analyses go before the IR they describe, and the IR before
   // its context.

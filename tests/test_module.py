@@ -431,6 +431,38 @@ def test_threads_with_different_targets_measure_the_same() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("name", ["vm.c", "calc.cpp", "shapes.m"])
+def test_sizes_do_not_depend_on_what_was_measured_before(
+    name: str, load: Callable[..., Program]
+) -> None:
+    """Between `text_size`s the code generator is kept, and for each `object` it is a new one."""
+    from codezero.soundness.execution import compile_flags
+
+    start = Module.parse(load(name, *compile_flags(EXAMPLES / name)).bitcode)
+    small = start.clone()
+    small.run("default<Oz>")
+    alone = [small.extract(each.name) for each in small.functions()[:20]]
+    for options in (CompileOptions(), CompileOptions(function_sections=True)):
+        for module in (start, *alone, small, *alone):
+            assert module.text_size(options) == executable_size(module.object(options))
+
+
+def test_what_was_used_in_one_module_is_not_in_the_next() -> None:
+    """LLVM remembers by their addresses which functions need sections of their own."""
+    names = [f"@f{i}" for i in range(200)]
+    text = 'target triple = "x86_64-pc-linux-gnu"\n' + "".join(
+        f"define internal void {caller}() minsize {{\n  tail call void {callee}()\n  ret void\n}}\n"
+        for caller, callee in itertools.pairwise([*names, names[0]])
+    )
+    used = f"@llvm.used = appending global [{len(names)} x ptr] ["
+    used += ", ".join(f"ptr {name}" for name in names) + '], section "llvm.metadata"\n'
+    modules = [parse(text + used), parse(text)]
+    sizes = [module.text_size() for module in modules]
+    assert sizes[0] > sizes[1], "a jump to another section is longer"
+    for _ in range(5):
+        assert [module.text_size() for module in modules] == sizes
+
+
 EXTRACTED = """
 target triple = "x86_64-pc-linux-gnu"
 
