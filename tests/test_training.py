@@ -29,10 +29,12 @@ from codezero.compiler import CompileOptions
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
 from codezero.dreamer.behaviour import Behaviour
+from codezero.dreamer.completion import complete
 from codezero.dreamer.config import from_dict, to_dict
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.networks import MLP
 from codezero.dreamer.policy import Actor
+from codezero.dreamer.replay import Rows
 from codezero.dreamer.world_model import WorldModel
 from codezero.env.episode import EpisodeSettings
 from codezero.env.reward import Costs
@@ -496,6 +498,68 @@ def test_an_exported_policy_decides_as_the_trained_one(trained: Path, tmp_path: 
         assert np.array_equal(memory.action, theirs.argmax(-1).numpy())
         action = torch.from_numpy(memory.action)
     assert description["task"]["passes"] == [p.name for p in settings.space.passes]
+
+
+def test_a_run_starts_from_an_agent(training_corpus: Path, trained: Path, tmp_path: Path) -> None:
+    """Its policy goes on as it was; what the policy's file lacks learns before the first update."""
+    agent, run = tmp_path / "agent", tmp_path / "run"
+    export(trained, agent, "last", "float16")
+    begins = ("--corpus", training_corpus, "--logdir", run, *QUICK, "--start-from", agent)
+    assert execute(*begins, "--steps", 50, "--rollouts.random-steps", 1000).returncode == 0
+    ours, theirs = load_networks(run, "last"), load_networks(trained, "last")
+    alike = ours.world.encoder.state_dict(), theirs.world.encoder.state_dict()
+    for name, weights in alike[0].items():
+        torch.testing.assert_close(weights, alike[1][name], rtol=1e-3, atol=1e-4)
+    untrained = {name.split(".")[0] for name in checkpoints.load(run / "start.pt")["untrained"]}
+    assert untrained == {"decoders", "reward", "goes_on", "rssm"}, "of the rssm the prior"
+    critics = ours.behaviour.critic, theirs.behaviour.slow_critic
+    for weights, its in zip(critics[0].parameters(), critics[1].parameters(), strict=True):
+        torch.testing.assert_close(weights, its, rtol=1e-3, atol=1e-4)
+
+    done = execute("--resume", run, "--steps", 1200)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    completed = [line["step"] for line in lines if "completion/loss" in line]
+    learnt = [line["step"] for line in lines if line.get("updates")]
+    assert len(completed) == 1 and completed[0] <= min(learnt)
+    shutil.rmtree(run)
+
+    for wrong, message in (
+        (("--task.space", "autophase"), "was trained for other passes"),
+        (("--dreamer.sizes.units", 24), "has other sizes"),
+    ):
+        done = execute(*begins, *wrong)
+        assert done.returncode == 2 and message in done.stderr and not run.exists(), done.stderr
+    export(trained, agent, "last", "int8")
+    done = execute(*begins)
+    assert done.returncode == 2 and "eight bits" in done.stderr and not run.exists()
+    done = execute(*begins[:-1], tmp_path)
+    assert done.returncode == 2 and "is no agent" in done.stderr and not run.exists()
+
+
+def test_only_what_is_missing_of_a_world_model_learns() -> None:
+    torch.manual_seed(0)
+    config = PRESETS["debug"].dreamer
+    config = replace(config, losses=replace(config.losses, free_nats=0.0))
+    layout = {"sizes": slice(0, 3)}
+    world = WorldModel(layout, 4, config)
+    rng = np.random.default_rng(0)
+    length, batch = config.replay.length, config.replay.batch
+    observation = np.broadcast_to(rng.random((1, batch, 3)), (length, batch, 3))
+    rows = Rows(
+        observation.astype(np.float32),
+        rng.integers(4, size=(length, batch)),
+        np.ones((length, batch), np.float32),
+        np.ones((length, batch), np.float32),
+        np.arange(length)[:, None] == np.zeros(batch),
+    )
+    before = {name: weights.clone() for name, weights in world.state_dict().items()}
+    names = {name for name in before if name.startswith(("decoders.", "rssm.prior."))}
+    losses = [complete(world, names, [rows] * n, config.optimizer) for n in (1, 100)]
+    assert losses[1]["world/sizes"] < 0.8 * losses[0]["world/sizes"]
+    for name, weights in world.state_dict().items():
+        assert torch.equal(weights, before[name]) != (name in names), name
+    assert complete(world, names, [], config.optimizer) == {}
 
 
 def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ ROWS_OF_AN_EPISODE = 50
 """About so many, to know how much to read."""
 SMALL = 1_024
 """Weights of so few numbers stay as they are."""
+NARROW = ".float16"
+"""What the names of weights in float16 end in."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _to_float16(original: Path, target: Path) -> None:
         if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < SMALL:
             continue
         narrow = numpy_helper.to_array(weight).astype(np.float16)
-        name = f"{weight.name}.float16"
+        name = f"{weight.name}{NARROW}"
         graph.initializer.append(numpy_helper.from_array(narrow, name))
         casts.append(helper.make_node("Cast", [name], [weight.name], to=TensorProto.FLOAT))
         graph.initializer.remove(weight)

@@ -118,8 +118,8 @@ class TrainConfig:
     """Of the corpus's validation split, chosen by a hash of their names."""
     seed: int = 0
     start_from: str = ""
-    """A checkpoint, best.pt or last.pt of a run of the same sizes, whose networks are trained on in
-    place of new ones. Its replay and its optimiser's state stay behind."""
+    """An agent's folder, or a checkpoint, best.pt or last.pt of a run: networks of the same sizes,
+    which are trained on in place of new ones. A replay and an optimiser's state stay behind."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "validate_every", "checkpoint_every"):

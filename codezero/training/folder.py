@@ -15,7 +15,12 @@ from codezero.errors import CodeZeroError
 from codezero.files import replacing
 from codezero.training import checkpoints
 from codezero.training.config import START_FILE, TrainConfig, in_folder
-from codezero.training.networks import Checkpoint, Networks, read_networks
+from codezero.training.networks import (
+    Checkpoint,
+    Networks,
+    checkpoint_of_agent,
+    read_networks,
+)
 
 
 def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
@@ -38,14 +43,21 @@ def new_run(folder: Path, config: TrainConfig, corpus: Path) -> None:
             f"{corpus} has no program of the split 'validation': --validation-programs 0 goes "
             "without"
         )
-    if config.start_from:
-        read_networks(Path(config.start_from), config)
+    start = Path(config.start_from)
+    of_agent = None
+    if config.start_from and start.is_dir():
+        of_agent = checkpoint_of_agent(start, config)
+    elif config.start_from:
+        read_networks(start, config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CodeZeroError(f"{folder}: {error.strerror}") from None
     if config.start_from:
-        _copy(Path(config.start_from), folder / START_FILE)
+        if of_agent is not None:
+            checkpoints.save(folder / START_FILE, of_agent)
+        else:
+            _copy(start, folder / START_FILE)
         config = replace(config, start_from=START_FILE)
     if config.task.space not in BUILT_IN_SPACES:
         _copy(Path(config.task.space), folder / SPACE_FILE)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
+from codezero.agents.agent import read_description
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.world_model import WorldModel
 from codezero.env.episode import EpisodeSettings
@@ -30,6 +33,8 @@ class Networks:
     """Environment steps that they had seen."""
     score: dict[str, Any] | None
     """On validation, as `codezero.training.validation.Score` has it; None for the last ones."""
+    untrained: frozenset[str]
+    """Names of the world model's weights that have learnt nothing yet."""
 
 
 def read_networks(path: Path, config: TrainConfig) -> Networks:
@@ -42,9 +47,7 @@ def read_networks(path: Path, config: TrainConfig) -> Networks:
         CodeZeroError: the file is no checkpoint, or of other sizes.
     """
     state = checkpoints.load(path)
-    settings = config.task.episode_settings()
-    world = WorldModel(settings.layout, settings.num_actions, config.dreamer)
-    behaviour = Behaviour(settings.num_actions, config.dreamer)
+    settings, world, behaviour = _new_networks(config)
     weights = state.get("learner", state)  # the last one has more of the learner than its networks
     try:
         checkpoints.load_into(world, weights["world"], path)
@@ -54,4 +57,39 @@ def read_networks(path: Path, config: TrainConfig) -> Networks:
         raise CodeZeroError(f"{path}: not a checkpoint of this version: no {error}") from None
     world.eval()
     behaviour.eval()
-    return Networks(config, settings, world, behaviour, steps, state.get("score"))
+    untrained = frozenset(state.get("untrained", ()))
+    return Networks(config, settings, world, behaviour, steps, state.get("score"), untrained)
+
+
+def checkpoint_of_agent(folder: Path, config: TrainConfig) -> dict[str, Any]:
+    """A checkpoint of an agent's networks: new weights where the agent has none.
+
+    Raises:
+        CodeZeroError: it is no agent, or of other passes or sizes, or in eight bits.
+    """
+    from codezero.agents.weights import read_weights
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.seed)
+        settings, world, behaviour = _new_networks(config)
+    description = read_description(folder)
+    if description["task"]["passes"] != [p.name for p in settings.space.passes]:
+        raise CodeZeroError(f"{folder} was trained for other passes than '{settings.space.name}'")
+    known_world, known_behaviour = read_weights(folder)
+    untrained = world.state_dict().keys() - known_world.keys()
+    for module, known in ((world, known_world), (behaviour, known_behaviour)):
+        own = module.state_dict()
+        its = {name: known.get(name, weights) for name, weights in own.items()}
+        checkpoints.load_into(module, its, folder)
+    return {
+        "world": world.state_dict(),
+        "behaviour": behaviour.state_dict(),
+        "steps": description.get("trained", {}).get("steps", 0),
+        "untrained": sorted(untrained),
+    }
+
+
+def _new_networks(config: TrainConfig) -> tuple[EpisodeSettings, WorldModel, Behaviour]:
+    settings = config.task.episode_settings()
+    world = WorldModel(settings.layout, settings.num_actions, config.dreamer)
+    return settings, world, Behaviour(settings.num_actions, config.dreamer)

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from codezero.dreamer.completion import complete
 from codezero.dreamer.learner import Learner
 from codezero.dreamer.replay import Replay
 from codezero.errors import CodeZeroError
 from codezero.training import checkpoints
 from codezero.training.config import TrainConfig
 from codezero.training.log import RunLog
-from codezero.training.networks import read_networks
+from codezero.training.networks import Networks, read_networks
 from codezero.training.rollouts import Experience, Rollouts
 from codezero.training.validation import Validation
 
@@ -121,6 +122,7 @@ class Trainer:
         rollouts = self.config.rollouts
         is_random = self.steps < rollouts.random_steps or not self._replay.can_draw
         if not is_random and not self.updates:
+            self._complete()
             self._owed += rollouts.first_updates
             self._learn()
         experience = self._rollouts.advance(
@@ -229,10 +231,33 @@ class Trainer:
 
     def _start_from(self, path: Path) -> None:
         """Take the networks of a checkpoint; all else begins anew."""
-        networks = read_networks(path, self.config)
+        self._take(read_networks(path, self.config))
+
+    def _take(self, networks: Networks) -> None:
         modules = {"world": networks.world, "behaviour": networks.behaviour}
         weights = {name: module.state_dict() for name, module in modules.items()}
         self._learner.load_state_dict({**self._learner.state_dict(), **weights})
+
+    def _complete(self) -> None:
+        """Before the first update: what the networks started from lack learns by itself."""
+        config = self.config
+        if not config.start_from:
+            return
+        networks = read_networks(Path(config.start_from), config)
+        if not networks.untrained:
+            return
+        losses = complete(
+            networks.world.to(self._learner.device),
+            networks.untrained,
+            (
+                self._replay.draw(self._rng)
+                for _ in range(config.rollouts.first_updates)
+                if not self._stopping
+            ),
+            config.dreamer.optimizer,
+        )
+        self._take(networks)
+        self._write({name.replace("world", "completion"): loss for name, loss in losses.items()})
 
     def _load(self) -> None:
         path = self.folder / "last.pt"
