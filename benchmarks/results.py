@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from codezero._native import Module
+from codezero.compiler.program import Program
 from codezero.corpus.entry import stable_hash
 from codezero.env.environment import make_settings
 from codezero.evaluation.evaluate import (
@@ -26,18 +28,33 @@ from codezero.evaluation.evaluate import (
     summarize,
 )
 from codezero.files import replacing
+from codezero.programs.load import LoadFailure
 from codezero.search.policy import parse_policy
 
 LISTS = Path(__file__).parent / "lists"
-POLICIES = ("none", "random", "random-search:1s", "greedy:1s", "fixed", "agent", "agent:1s")
+POLICIES = (
+    *("none", "random", "random-search:1s", "greedy:5s", "fixed"),
+    *("agent-whole", "agent", "agent:1s"),
+)
 TASKS = (("instructions", "paper", "opt -Oz"), ("text", "clang", "clang -Oz"))
 ALL = "all"
+MOST_INSTRUCTIONS = 20_000
+"""Of a program before optimisation, as in a corpus."""
 
 
 def sampled(suite: LoadedSuite, most: int) -> LoadedSuite:
     """So many programs of a suite, chosen by a hash of their names: the same each time."""
-    chosen = sorted(suite.programs, key=lambda program: stable_hash(program[0]))[:most]
+    chosen = []
+    for name, program in sorted(suite.programs, key=lambda program: stable_hash(program[0])):
+        if isinstance(program, LoadFailure) or _is_small(program):
+            chosen.append((name, program))
+        if len(chosen) == most:
+            break
     return replace(suite, programs=tuple(chosen))
+
+
+def _is_small(program: Program) -> bool:
+    return Module.parse(program.bitcode).instruction_count() <= MOST_INSTRUCTIONS
 
 
 def measure(
@@ -86,12 +103,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--most", type=int, default=40, help="programs of each suite")
+    parser.add_argument("--most", type=int, default=30, help="programs of each suite")
     parser.add_argument("--json", type=Path, help="also every program's result")
     arguments = parser.parse_args()
     loaded = load_suites(arguments.paths, sample=arguments.most)
     suites = [sampled(suite, arguments.most) for suite in loaded]
-    parts = [HEADER.format(most=arguments.most, cores=len(os.sched_getaffinity(0)))]
+    parts = [
+        HEADER.format(
+            most=arguments.most, limit=MOST_INSTRUCTIONS, cores=len(os.sched_getaffinity(0))
+        )
+    ]
     details = {}
     for objective, protocol, baseline in TASKS:
         results, summary = measure(suites, objective, protocol)
@@ -121,9 +142,12 @@ Ratios are -Oz over ours: above 1 is smaller. *geomean*, *min*, *max*: of what a
 falls back to -Oz; *by itself*: before that, as Table D6 of the paper has it; *as small*: programs
 on which the policy by itself ties or beats -Oz; *s*: seconds a program, measuring included, on
 {cores} cores with as many programs at a time. At most {most} programs of each suite, chosen by a
-hash of their names. No suite was trained on, nor chose a checkpoint or a list; of a corpus it is
-the test split. *none* is -O0; *fixed* is the best list that `codezero search fixed` found on
-training programs (`benchmarks/lists`).
+hash of their names among those of up to {limit:,} instructions before optimisation. No suite was
+trained on, nor chose a checkpoint or a list; of a corpus it is the test split. *none* is -O0;
+*fixed* is the best list that `codezero search fixed` found on training programs
+(`benchmarks/lists`); *agent-whole* is one list of passes for a program, *agent* goes on with one
+for each of its larger functions. A time that is given limits the search for one program, but not
+the trial that it begins with.
 """
 
 if __name__ == "__main__":

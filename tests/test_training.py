@@ -562,6 +562,29 @@ def test_only_what_is_missing_of_a_world_model_learns() -> None:
     assert complete(world, names, [], config.optimizer) == {}
 
 
+def test_an_agent_may_be_the_mean_of_checkpoints(trained: Path, tmp_path: Path) -> None:
+    from codezero.agents.weights import read_weights
+
+    agent, other = tmp_path / "agent", tmp_path / "other.pt"
+    state = checkpoints.load(trained / "best.pt")
+    for part in ("world", "behaviour"):
+        state[part] = {name: weights + 1.0 for name, weights in state[part].items()}
+    checkpoints.save(other, state)
+    done = codezero("export", trained, agent, "--precision", "float32", "--mean-with", other, other)
+    assert done.returncode == 0, done.stderr
+    description = json.loads((agent / "agent.json").read_text())
+    assert description["trained"]["checkpoints"] == 3
+    best = load_networks(trained, "best")
+    for weights, module in zip(read_weights(agent), (best.world, best.behaviour), strict=True):
+        own = module.state_dict()
+        shared = {name for name in weights if name in own and "critic" not in name}
+        assert len(shared) >= 5
+        for name in shared - {"two_hot.centres"}:
+            torch.testing.assert_close(weights[name], own[name] + 2 / 3)
+    done = codezero("export", trained, agent, "--mean-with", tmp_path / "none.pt")
+    assert done.returncode == 2 and "no such file" in done.stderr
+
+
 def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None:
     agent = tmp_path / "agent"
     done = codezero("export", trained, agent)

@@ -7,6 +7,7 @@ import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from codezero.dreamer.world_model import WorldModel
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
 from codezero.training.folder import load_networks
-from codezero.training.networks import Checkpoint
+from codezero.training.networks import Checkpoint, mean_of
 
 OPSET = 18
 MEASURED_EPISODES = 200
@@ -69,6 +70,7 @@ def export(
     folder: Path,
     checkpoint: Checkpoint = "best",
     precision: Precision | Literal["smallest"] = "smallest",
+    mean_with: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write the agent of a training run; returns its description.
 
@@ -78,12 +80,14 @@ def export(
         checkpoint: ``"best"`` or ``"last"``.
         precision: of the policy's weights; ``"smallest"`` is the one of the smallest file that
             decides as float32 does, measured on episodes of the run's replay.
+        mean_with: other checkpoints, of runs that began with the same networks: the agent has the
+            mean of all their weights.
 
     Raises:
-        CodeZeroError: the run has no such checkpoint, or no episodes to measure on, or the folder
+        CodeZeroError: there is no such checkpoint, or no episodes to measure on, or the folder
             cannot be written to.
     """
-    networks = load_networks(run, checkpoint)
+    networks = mean_of(load_networks(run, checkpoint), mean_with)
     settings = networks.settings
     values = to_dict(networks.config)
     values["rollouts"]["lists"] = [Path(path).name for path in networks.config.rollouts.lists]
@@ -91,7 +95,12 @@ def export(
     description: dict[str, Any] = {
         "format": FORMAT,
         "task": {**values["task"], "passes": [p.name for p in settings.space.passes]},
-        "trained": {"steps": networks.steps, "score": networks.score, "config": values},
+        "trained": {
+            "steps": networks.steps,
+            "score": networks.score,
+            "config": values,
+            "checkpoints": 1 + len(mean_with),
+        },
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

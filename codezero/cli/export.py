@@ -29,6 +29,9 @@ class Options:
     precision: Literal["smallest", "float32", "float16", "int8"] = "smallest"
     """Of the policy's weights; smallest is the smallest file that decides as float32 does, measured
     on episodes of the run."""
+    mean_with: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="CHECKPOINT...")] = ()
+    """More checkpoints, such as best.pt of a run that went on from this one with --start-from: the
+    agent's weights are the mean of all, which is often better than any."""
 
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
@@ -36,7 +39,9 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     require("export", "train", "torch", "onnx", "onnxscript")
     from codezero.agents.export import export
 
-    description = export(options.run, options.agent, options.checkpoint, options.precision)
+    description = export(
+        options.run, options.agent, options.checkpoint, options.precision, options.mean_with
+    )
     policy = description["policy"]
     for name, measured in policy.get("measured", {}).items():
         size, same, all_ = measured["bytes"] / 1e6, measured["same"], measured["decisions"]

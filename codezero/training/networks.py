@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ class Networks:
     steps: int
     """Environment steps that they had seen."""
     score: dict[str, Any] | None
-    """On validation, as `codezero.training.validation.Score` has it; None for the last ones."""
+    """On validation, as `codezero.training.validation.Score` has it; None where it is not known."""
     untrained: frozenset[str]
     """Names of the world model's weights that have learnt nothing yet."""
 
@@ -59,6 +60,24 @@ def read_networks(path: Path, config: TrainConfig) -> Networks:
     behaviour.eval()
     untrained = frozenset(state.get("untrained", ()))
     return Networks(config, settings, world, behaviour, steps, state.get("score"), untrained)
+
+
+def mean_of(networks: Networks, others: Sequence[Path]) -> Networks:
+    """The mean of weights of some networks and of those of other checkpoints, of one origin.
+
+    Checkpoints of one run differ by more than they gain in it, and their mean is better than most
+    of them: Izmailov et al. (2018), "Averaging weights leads to wider optima and better
+    generalization".
+
+    Raises:
+        CodeZeroError: a file is no checkpoint, or of other sizes.
+    """
+    every = [networks, *(read_networks(path, networks.config) for path in others)]
+    for modules in ([n.world for n in every], [n.behaviour for n in every]):
+        states = [module.state_dict() for module in modules]
+        mean = {name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]}
+        modules[0].load_state_dict(mean)
+    return replace(networks, score=None) if others else networks
 
 
 def checkpoint_of_agent(folder: Path, config: TrainConfig) -> dict[str, Any]:
