@@ -256,6 +256,7 @@ class Trainer:
             ),
             config.dreamer.optimizer,
         )
+        networks.world.cpu()
         self._take(networks)
         self._write({name.replace("world", "completion"): loss for name, loss in losses.items()})
 
