@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ import numpy as np
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.env.environment import PhaseOrderingEnv
-from codezero.env.episode import EpisodeSettings
+from codezero.env.episode import EpisodeSettings, Replayed
 from codezero.env.reward import Costs
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader
 from codezero.reduction import reduce_list
-from codezero.search.policy import Found, Policy
+from codezero.search.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,17 @@ def optimize(
     Raises:
         ProgramError: LLVM cannot even read or measure the program.
     """
-    start = time.monotonic()
+    start, space = time.monotonic(), env.settings.space
     found = policy.run(env, program, rng)
     changes = bool(found.actions or found.functions)
-    result = _replay(env, program, found) if changes else None
-    costs, space = env.costs, env.settings.space
+    expanded = Replayed(space.expand(found.actions), dict(found.functions))
+    result = _replay(env, program, expanded) if changes else None
+    costs = env.costs
     seconds = time.monotonic() - start
     if result is not None and result.cost < costs.baseline:
         if streamlined:
-            found, result = _streamline(env, program, found, result)
-        actions, functions = found.actions, found.functions
+            result = _streamline(env, program, result)
+        actions, functions = result.replayed
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
         if result.finish_changed and not functions:
             pipeline = ",".join(filter(None, (pipeline, FINISH)))
@@ -99,7 +100,7 @@ def optimize(
     else:
         remark = FAILED_REPLAY if result is None and changes else ""
         passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
-        result = _Result(False, costs.baseline, _baseline(env, program))
+        result = _Result(Replayed((), {}), False, costs.baseline, _baseline(env, program))
         seconds = time.monotonic() - start
     return Optimized(
         program=program,
@@ -125,40 +126,39 @@ FAILED_REPLAY = "LLVM failed on the passes found when they ran once more; this i
 
 
 class _Result(NamedTuple):
+    replayed: Replayed
+    """What it takes to make it."""
     finish_changed: bool
     cost: int
     bitcode: bytes
 
 
-def _replay(env: PhaseOrderingEnv, program: Program, found: Found) -> _Result | None:
-    """The program after some actions; None if LLVM fails on them, or they break the program."""
+def _replay(env: PhaseOrderingEnv, program: Program, wanted: Replayed) -> _Result | None:
+    """The program after some passes; None if LLVM fails on them, or they break the program."""
     env.reset(options={"program": program})
     try:
-        env.replay(found.actions, found.functions)
-        return _Result(*env.finish())
+        return _Result(env.replay(*wanted), *env.finish())
     except (LLVMError, WorkerFailure):
         return None
 
 
-def _streamline(
-    env: PhaseOrderingEnv, program: Program, found: Found, result: _Result
-) -> tuple[Found, _Result]:
-    """The actions for the whole program that it takes to make it as small as all of them do."""
+def _streamline(env: PhaseOrderingEnv, program: Program, result: _Result) -> _Result:
+    """The same without those passes for the whole program that it is as small without."""
     deadline = time.monotonic() + STREAMLINE_SECONDS
-    needed, its = found, result
+    shortest = result
 
-    def is_as_small(shorter: Found) -> bool:
-        nonlocal needed, its
+    def is_as_small(actions: Sequence[int]) -> bool:
+        nonlocal shortest
         if time.monotonic() > deadline:
             return False
-        smaller = _replay(env, program, shorter)
-        if smaller is None or smaller.cost > result.cost:
+        shorter = _replay(env, program, Replayed(tuple(actions), result.replayed.functions))
+        if shorter is None or shorter.cost > result.cost:
             return False
-        needed, its = shorter, smaller
+        shortest = shorter
         return True
 
-    reduce_list(found.actions, lambda some: is_as_small(replace(needed, actions=tuple(some))))
-    return needed, its
+    reduce_list(result.replayed.actions, is_as_small)
+    return shortest
 
 
 def _baseline(env: PhaseOrderingEnv, program: Program) -> bytes:

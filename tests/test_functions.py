@@ -185,7 +185,7 @@ def test_passes_are_replayed_on_single_functions(
     env.reset()
     start = env.cost
     changed = env.replay((), {"shrinks": (0, 1, 2, 2), "is-small": (0,)})
-    assert changed == {"shrinks": (0, 1, 2)}, "what changed nothing is left out"
+    assert changed == ((), {"shrinks": (0, 1, 2)}), "what changed nothing is left out"
     _, cost, _ = env.finish()
     (shrinks,) = env.extract(["shrinks"], ())
     assert cost == start - SHRINKS + shrinks.cost
@@ -200,8 +200,20 @@ def test_a_budget_of_time_is_kept(make_env: Callable[..., PhaseOrderingEnv]) -> 
     whole = Found((), env.cost, 1)
     agent = cast(Agent, Script(env.settings, {}, [3]))
     began = time.monotonic()
-    assert FunctionSearch(env, loops(), agent, RNG(0)).run(whole, Budget(seconds=0.7)) is whole
+    functions = FunctionSearch(env, loops(), whole, agent, RNG(0))
+    assert functions.begin(Budget(seconds=0.7)).actions == whole.actions
     assert time.monotonic() - began < 2.5
+
+
+def test_a_budget_begins_after_the_trial(make_env: Callable[..., PhaseOrderingEnv]) -> None:
+    """However small, it is never worse than none, and what is left of it makes things smaller."""
+    env = make_env("function(dce)")
+    agent = Script(env.settings, {GROWS: [3], SHRINKS: [0, 1, 2]}, [0, 1, 2])
+    trial = search(env, agent)
+    assert trial.functions and search(env, agent, Budget(seconds=1e-9)) == trial
+    agent = Script(env.settings, {}, [3])
+    nothing, more = (search(env, agent, budget) for budget in (ONE, Budget(seconds=1.5)))
+    assert nothing.cost == env.costs.initial > more.cost
 
 
 def test_each_function_gets_what_suits_it(make_env: Callable[..., PhaseOrderingEnv]) -> None:
@@ -215,7 +227,7 @@ def test_each_function_gets_what_suits_it(make_env: Callable[..., PhaseOrderingE
     assert found.actions == () and found.functions == {"shrinks": (0, 1, 2)}
     assert found.cost == whole.cost - 1 and found.trials == 3
     env.reset(options={"program": loops()})
-    assert env.replay(found.actions, found.functions) == found.functions
+    assert env.replay(found.actions, found.functions) == (found.actions, found.functions)
     assert env.finish()[1] == found.cost
 
 

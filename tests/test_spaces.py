@@ -10,6 +10,7 @@ import pytest
 from codezero.compiler import Module, load_space
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import parse_space
+from codezero.env.episode import EpisodeSettings
 from codezero.errors import SpaceError
 
 # Table B2 of the paper, by column.
@@ -125,6 +126,13 @@ def test_user_space_is_read_and_nested(tmp_path: Path) -> None:
         ("[[pass]]\nsound = true\n", "needs a name"),
         ('[[pass]]\nname = "sroa"\n[[pass]]\nname = "sroa"\n', "two passes are named 'sroa'"),
         ('[[pass]]\nname = "sroa"\nwhy = "?"\n', "unknown keys"),
+        ('[[pass]]\nname = "l"\npasses = []\n', "list 'l' has no passes"),
+        (
+            '[[pass]]\nname = "sroa"\n[[pass]]\nname = "l"\npasses = ["srao"]\n',
+            "'srao' is no pass before it.*'sroa'",
+        ),
+        ('[[pass]]\nname = "l"\npasses = ["l"]\n', "'l' is no pass before it"),
+        ('[[pass]]\nname = "l"\npasses = ["l"]\nsound = true\n', "unknown keys: .'sound'"),
         ('[[pass]]\nname = "sroa"\nrequires = ["luck"]\n', "unknown property 'luck'"),
     ],
 )
@@ -138,6 +146,51 @@ def test_bad_spaces_are_named(text: str, message: str, tmp_path: Path) -> None:
 def test_missing_space_says_what_there_is() -> None:
     with pytest.raises(SpaceError, match="sound or autophase"):
         load_space("no-such-space")
+
+
+LISTS = """
+[[pass]]
+name = "sroa"
+[[pass]]
+name = "globalopt"
+requires = ["no-own-address"]
+[[pass]]
+name = "dce"
+slow = true
+[[pass]]
+name = "both"
+passes = ["sroa", "globalopt"]
+[[pass]]
+name = "by-function"
+passes = ["sroa", "dce"]
+"""
+
+
+def test_a_list_is_its_passes_as_one_action() -> None:
+    space = parse_space(LISTS, "test.toml")
+    both, by_function = space.passes[3:]
+    assert [part.name for part in both.parts] == ["sroa", "globalopt"]
+    assert both.pipeline == "function(sroa),globalopt" and both.is_whole
+    assert by_function.is_by_function and not both.is_by_function
+    assert by_function.slow and not both.slow
+    assert space.expand([3, 2, 4]) == (0, 1, 2, 0, 2)
+    assert [p.name for p in space.keeping_speed().passes] == ["sroa", "globalopt", "both"]
+    assert EpisodeSettings(space).passes_of(4) == 2
+
+
+def test_a_list_runs_what_is_sound_of_it() -> None:
+    space = parse_space(LISTS, "test.toml")
+    text = (
+        "define i1 @f(ptr %p) {\n  %a = alloca i32\n  store i32 1, ptr %a\n"
+        "  %c = icmp eq ptr %p, @f\n  ret i1 %c\n}\n"
+        "define internal void @unused() {\n  ret void\n}\n"
+    )
+    module = Module.parse(text.encode())
+    assert space.passes[3].run(module)
+    assert "alloca" not in module.ir() and "@unused" in module.ir()
+    assert not space.passes[3].run(module), "as a list that changes nothing"
+    module = Module.parse(text.encode())
+    assert space.passes[4].run_on(module, "f") and "alloca" not in module.ir()
 
 
 FUNCTION = "define i32 @{name}(i32 %x) {attributes} {{\n{body}\n}}\n"

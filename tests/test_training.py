@@ -45,7 +45,7 @@ from codezero.training import checkpoints
 from codezero.training.config import PRESETS, TaskSettings, TrainConfig
 from codezero.training.environments import make_envs
 from codezero.training.folder import load_networks, read_run
-from codezero.training.networks import Checkpoint
+from codezero.training.networks import Checkpoint, checkpoint_of_agent
 from codezero.training.rollouts import RolloutWorker
 from codezero.training.trainer import Trainer
 from codezero.training.validation import InTurn, Validation, score
@@ -535,6 +535,41 @@ def test_a_run_starts_from_an_agent(training_corpus: Path, trained: Path, tmp_pa
     assert done.returncode == 2 and "eight bits" in done.stderr and not run.exists()
     done = execute(*begins[:-1], tmp_path)
     assert done.returncode == 2 and "is no agent" in done.stderr and not run.exists()
+
+
+def test_lists_that_an_agent_does_not_know_begin_as_passes_that_it_does(
+    trained: Path, tmp_path: Path
+) -> None:
+    agent, path = tmp_path / "agent", tmp_path / "space.toml"
+    export(trained, agent, "last", "float32")
+    passes = load_space("sound").passes
+    entries = [
+        f"[[pass]]\nname = {p.name!r}\npipeline = {p.pipeline!r}\n" for p in reversed(passes)
+    ]
+    entries.append("[[pass]]\nname = 'a'\npasses = ['default-os', 'default-oz', 'dce']\n")
+    entries.append("[[pass]]\nname = 'b'\npasses = ['dce', 'gvn']\n")
+    path.write_text("".join(entries))
+    config = load_networks(trained, "last").config
+    config = replace(config, task=replace(config.task, space=str(path)))
+    state = checkpoint_of_agent(agent, config)
+    theirs = load_networks(trained, "last")
+    actions = [p.name for p in passes]
+    like = [*actions[::-1], "default-oz", "gvn"]
+    known = torch.tensor([actions.index(name) for name in like])
+    for its, own, name in (
+        (theirs.world.state_dict(), state["world"], "rssm.action_in.weight"),
+        (theirs.behaviour.state_dict(), state["behaviour"], "actor.outputs.weight"),
+        (theirs.behaviour.state_dict(), state["behaviour"], "actor.outputs.bias"),
+    ):
+        torch.testing.assert_close(own[name], its[name][known])
+    name, count = "encoder.hidden.0.linear.weight", len(passes)
+    own, its = state["world"][name], theirs.world.state_dict()[name]
+    torch.testing.assert_close(own[:, :56], its[:, :56])
+    torch.testing.assert_close(own[:, 56 : 56 + count], its[:, 56:].flip(1))
+    assert own.shape[1] == 56 + count + 2 and not own[:, -2:].any(), "not seen to be taken"
+    path.write_text("".join(entries[1:-2]))
+    with pytest.raises(CodeZeroError, match="other passes than"):
+        checkpoint_of_agent(agent, config)
 
 
 def test_only_what_is_missing_of_a_world_model_learns() -> None:

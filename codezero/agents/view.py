@@ -75,6 +75,6 @@ class View:
         return self._agents[action]
 
 
-def _does(each: Pass) -> tuple[str, tuple[str, ...], bool]:
-    """What a pass does, whatever a space calls it."""
-    return each.pipeline, each.requires, each.verify
+def _does(each: Pass) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
+    """What a pass, or a list of them, does, whatever a space calls it."""
+    return tuple((p.pipeline, p.requires, p.verify) for p in each.parts or (each,))

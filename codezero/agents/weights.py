@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,4 +47,29 @@ def read_weights(folder: Path) -> tuple[Weights, Weights]:
                 weights[name.removeprefix(prefix)] = values
     for name in [name for name in behaviour if name.startswith("slow_critic.")]:
         behaviour[name.removeprefix("slow_")] = behaviour[name]
+    return world, behaviour
+
+
+def with_actions(
+    world: Weights, behaviour: Weights, alike: Sequence[tuple[int, bool]], histogram: int
+) -> tuple[Weights, Weights]:
+    """The weights for other actions, which begin as known ones that are like them.
+
+    Args:
+        alike: for each action the known one, and whether it is the same. What is not begins with no
+            part in what is seen.
+        histogram: where that of actions begins in an observation.
+    """
+    known, same = (torch.tensor(part) for part in zip(*alike, strict=True))
+    world, behaviour = dict(world), dict(behaviour)
+    for weights, name in (
+        (world, "rssm.action_in.weight"),
+        (behaviour, "actor.outputs.weight"),
+        (behaviour, "actor.outputs.bias"),
+    ):
+        weights[name] = weights[name][known]
+    name = "encoder.hidden.0.linear.weight"
+    end = histogram + int(known.max()) + 1
+    before, own, after = world[name].tensor_split([histogram, end], dim=1)
+    world[name] = torch.cat([before, own[:, known] * same, after], dim=1)
     return world, behaviour

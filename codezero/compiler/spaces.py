@@ -14,6 +14,10 @@ A space is a TOML file::
     verify = true                     # undo the pass where it leaves IR that does not verify
     slow = true                       # trades running time for size: left out by --keep-speed
 
+    [[pass]]
+    name = "tidy"
+    passes = ["sroa", "simplifycfg"]  # a list, of passes that come before it, as one action
+
 Two spaces come with the package: ``autophase``, the paper's 42 passes, and ``sound``, the default.
 """
 
@@ -23,8 +27,8 @@ import difflib
 import functools
 import importlib.resources
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +42,15 @@ else:
 
 DEFAULT_SPACE = "sound"
 BUILT_IN_SPACES = ("sound", "autophase")
+PASS_KEYS = {"name", "pipeline", "sound", "reason", "requires", "verify", "slow"}
+LIST_KEYS = {"name", "passes", "reason"}
 MAX_DEPTH = 50
 """Of nesting in a pipeline: LLVM's parser recurses, and its levels are six."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One action: a pass, or several that belong together."""
+    """One action: a pass, or a list of passes."""
 
     name: str
     pipeline: str
@@ -57,15 +63,19 @@ class Pass:
     """The pass is known to leave broken IR now and then: look, and undo it if so."""
     slow: bool = False
     """It makes programs smaller by making them slower."""
+    parts: tuple[Pass, ...] = ()
+    """Of a list: its passes. What is required and verified is then for each of them by itself."""
 
     @property
-    def is_whole_pipeline(self) -> bool:
-        """Whether it is one of LLVM's own -O pipelines."""
-        return self.pipeline.startswith("default<")
+    def is_whole(self) -> bool:
+        """Whether it is many passes by itself: one of LLVM's own -O pipelines, or a list."""
+        return bool(self.parts) or self.pipeline.startswith("default<")
 
     @functools.cached_property
     def is_by_function(self) -> bool:
         """Whether it works on one function at a time, so that `run_on` may run it on one alone."""
+        if self.parts:
+            return all(part.is_by_function for part in self.parts)
         return not self.verify and _is_one_adaptor(self.pipeline, "function")
 
     def run(self, module: Module) -> bool:
@@ -74,6 +84,9 @@ class Pass:
         It does not where the pass is not sound (``requires``), nor where the pass broke it
         (``verify``): the module is then as it was.
         """
+        if self.parts:
+            changes = [part.run(module) for part in self.parts]
+            return any(changes)
         if not self._is_sound_on(module):
             return False
         return module.run_verified(self.pipeline) if self.verify else module.run(self.pipeline)
@@ -84,6 +97,9 @@ class Pass:
         Raises:
             LLVMError: there is no such function, or it has no body.
         """
+        if self.parts:
+            changes = [part.run_on(module, function) for part in self.parts]
+            return any(changes)
         return self._is_sound_on(module) and module.run_on(self.pipeline, function)
 
     def _is_sound_on(self, module: Module) -> bool:
@@ -128,6 +144,15 @@ class PassSpace:
     def by_function(self) -> tuple[int, ...]:
         """Actions whose passes work on one function at a time."""
         return tuple(action for action, p in enumerate(self.passes) if p.is_by_function)
+
+    def expand(self, actions: Iterable[int]) -> tuple[int, ...]:
+        """The same passes with those of lists one by one."""
+        return tuple(each for action in actions for each in self._expanded[action])
+
+    @functools.cached_property
+    def _expanded(self) -> tuple[tuple[int, ...], ...]:
+        actions = {p.name: action for action, p in enumerate(self.passes)}
+        return tuple(tuple(actions[part.name] for part in p.parts or (p,)) for p in self.passes)
 
     def split(self, actions: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Actions as far as the last that is not by function, and those after it."""
@@ -193,24 +218,53 @@ def parse_space(text: str, origin: str) -> PassSpace:
     if not isinstance(entries, list) or not entries:
         raise SpaceError(f"{origin}: no [[pass]] entries")
     module = Module.parse(b"")
-    passes = tuple(_parse_pass(entry, origin, module) for entry in entries)
-    names = [p.name for p in passes]
-    for name in names:
-        if names.count(name) > 1:
-            raise SpaceError(f"{origin}: two passes are named '{name}'")
+    passes: dict[str, Pass] = {}
+    for entry in entries:
+        each = _parse_entry(entry, origin, module, passes)
+        if each.name in passes:
+            raise SpaceError(f"{origin}: two passes are named '{each.name}'")
+        passes[each.name] = each
     return PassSpace(
         name=str(table.get("name", Path(origin).stem)),
         description=str(table.get("description", "")),
-        passes=passes,
+        passes=tuple(passes.values()),
     )
 
 
-def _parse_pass(entry: Any, origin: str, module: Module) -> Pass:
+def _parse_entry(entry: Any, origin: str, module: Module, before: Mapping[str, Pass]) -> Pass:
+    """A pass, or a list of those before it."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise SpaceError(f"{origin}: each [[pass]] needs a name")
-    unknown = set(entry) - {field.name for field in fields(Pass)}
+    is_list = "passes" in entry
+    unknown = set(entry) - (LIST_KEYS if is_list else PASS_KEYS)
     if unknown:
         raise SpaceError(f"{origin}: pass '{entry['name']}' has unknown keys: {sorted(unknown)}")
+    return _parse_list(entry, origin, before) if is_list else _parse_pass(entry, origin, module)
+
+
+def _parse_list(entry: dict[str, Any], origin: str, before: Mapping[str, Pass]) -> Pass:
+    names = entry["passes"]
+    if not isinstance(names, list) or not names:
+        raise SpaceError(f"{origin}: list '{entry['name']}' has no passes")
+    parts: list[Pass] = []
+    for name in map(str, names):
+        if name not in before or before[name].parts:
+            raise SpaceError(
+                f"{origin}: list '{entry['name']}': '{name}' is no pass before it"
+                f"{_did_you_mean(name, before)}"
+            )
+        parts.append(before[name])
+    return Pass(
+        name=entry["name"],
+        pipeline=",".join(part.pipeline for part in parts),
+        sound=all(part.sound for part in parts),
+        reason=str(entry.get("reason", "")),
+        slow=any(part.slow for part in parts),
+        parts=tuple(parts),
+    )
+
+
+def _parse_pass(entry: dict[str, Any], origin: str, module: Module) -> Pass:
     pipeline = str(entry.get("pipeline", entry["name"]))
     requires = entry.get("requires", [])
     if not isinstance(requires, list):

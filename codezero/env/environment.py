@@ -17,7 +17,15 @@ from codezero._native import LLVMError
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace, load_space
-from codezero.env.episode import End, Episode, EpisodeSettings, Function, Observation, Step
+from codezero.env.episode import (
+    End,
+    Episode,
+    EpisodeSettings,
+    Function,
+    Observation,
+    Replayed,
+    Step,
+)
 from codezero.env.programs import Programs, ProgramSource
 from codezero.env.reward import Costs, Reward
 from codezero.errors import ProgramError
@@ -114,7 +122,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         reward: a `Reward`, or its name: ``"saved"`` or ``"best"``.
         restart: whether there is an action that goes back to the start, so that one episode may try
             several short sequences.
-        step_seconds: wall time of a step.
+        step_seconds: wall time of a pass; a step that runs a list of them has as many times that.
         isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
     """
@@ -231,7 +239,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             step: Step = (
                 self._episode.step(action)
                 if self._episode is not None
-                else self._call("step", action, timeout=self._step_timeout())
+                else self._call("step", action, timeout=self._step_timeout(action))
             )
         except (WorkerFailure, LLVMError) as failure:
             return self._observation, 0.0, False, True, self._failure_info(failure)
@@ -258,8 +266,8 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             raise ValueError(f"{action!r} is no action: there are {self._num_actions}")
         return index
 
-    def _step_timeout(self) -> float:
-        return self._in_time(self.step_seconds)
+    def _step_timeout(self, action: int) -> float:
+        return self._in_time(self.step_seconds * self.settings.passes_of(action))
 
     def _in_time(self, seconds: float) -> float:
         return min(seconds, max(self.deadline - time.monotonic(), 0.0))
@@ -277,14 +285,14 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
         Handles are good until the next reset, crash or timeout.
         """
-        handle: int = self._call("save", timeout=self._step_timeout())
+        handle: int = self._call("save", timeout=self._in_time(self.step_seconds))
         self._saved[handle] = _Saved(list(self.actions), list(self.passes), self.best_passes)
         return handle
 
     def restore(self, handle: int) -> Observation:
         """Go back to a snapshot, and go on from there."""
         self._observation, self.cost, self.best = self._call(
-            "restore", handle, timeout=self._step_timeout()
+            "restore", handle, timeout=self._in_time(self.step_seconds)
         )
         self._running = True
         saved = self._saved[handle]
@@ -299,7 +307,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
 
     def replay(
         self, actions: Sequence[int], functions: Mapping[str, Sequence[int]] | None = None
-    ) -> dict[str, tuple[int, ...]]:
+    ) -> Replayed:
         """Run passes on the program as it is, to see with `finish` what they make of it.
 
         Ends the episode. There are no limits on steps and growth, and nothing is measured.
@@ -308,7 +316,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
             functions: actions, all by function, that come after ``actions``, each list on the
                 function of that name alone.
 
-        Returns ``functions`` without what changed nothing.
+        Returns both without what changed nothing.
 
         Raises:
             WorkerFailure, LLVMError: LLVM fails on one of them.
@@ -317,14 +325,14 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         functions = dict(functions or {})
         passes = len(actions) + max(map(len, functions.values()), default=0)
         seconds = self._in_time(self.step_seconds * max(passes, 1))
-        changed: dict[str, tuple[int, ...]] = self._call(
-            "replay", list(actions), functions, timeout=seconds
-        )
+        changed: Replayed = self._call("replay", list(actions), functions, timeout=seconds)
         return changed
 
     def functions(self) -> dict[str, int]:
         """How many instructions each function has that has a body and a name."""
-        functions: dict[str, int] = self._call("functions", timeout=self._step_timeout())
+        functions: dict[str, int] = self._call(
+            "functions", timeout=self._in_time(self.step_seconds)
+        )
         return functions
 
     def extract(self, names: Sequence[str], actions: Sequence[int]) -> list[Function]:

@@ -109,6 +109,12 @@ class EpisodeSettings:
     def restart_action(self) -> int | None:
         return len(self.space) if self.restart else None
 
+    def passes_of(self, action: int) -> int:
+        """How many passes an action stands for: a list for several, a restart for one."""
+        if action == self.restart_action:
+            return 1
+        return max(len(self.space.passes[action].parts), 1)
+
     def action(self, name: str) -> int:
         """The action of a pass, by its name in the space or LLVM's text, or of ``restart``.
 
@@ -151,6 +157,15 @@ class Step(NamedTuple):
     changed: bool
     """Whether the pass reported a change; if not, the program is as it was."""
     end: End | None
+
+
+class Replayed(NamedTuple):
+    """What changed something of passes that were run once more."""
+
+    actions: tuple[int, ...]
+    """On the whole program."""
+    functions: dict[str, tuple[int, ...]]
+    """On single functions, by name; those are left out for which nothing did."""
 
 
 class Function(NamedTuple):
@@ -266,21 +281,15 @@ class Episode:
         self._begin(fresh)
         return True
 
-    def replay(
-        self, actions: Sequence[int], functions: Mapping[str, Sequence[int]]
-    ) -> dict[str, tuple[int, ...]]:
-        """Run passes on the program, and then some on single functions, without measuring it.
-
-        Returns what changed something of what ran on single functions.
-        """
+    def replay(self, actions: Sequence[int], functions: Mapping[str, Sequence[int]]) -> Replayed:
+        """Run passes on the program, and then some on single functions, without measuring it."""
         module, passes = self._state.module, self.settings.space.passes
-        for action in actions:
-            passes[action].run(module)
-        changed = {
-            name: tuple(action for action in own if passes[action].run_on(module, name))
-            for name, own in functions.items()
+        changed = tuple(action for action in actions if passes[action].run(module))
+        own = {
+            name: tuple(action for action in its if passes[action].run_on(module, name))
+            for name, its in functions.items()
         }
-        return {name: own for name, own in changed.items() if own}
+        return Replayed(changed, {name: its for name, its in own.items() if its})
 
     def functions(self) -> dict[str, int]:
         """How many instructions each function has that has a body and a name."""

@@ -231,7 +231,8 @@ class PhaseOrderingVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.
 
     def _begin_step(self, index: int, action: int) -> None:
         self._actions[index].append(action)
-        self._begin(index, "step", action, seconds=self.step_seconds)
+        seconds = self.step_seconds * self.settings.passes_of(action)
+        self._begin(index, "step", action, seconds=seconds)
 
     def _begin_start(self, index: int) -> None:
         self._ended[index] = True

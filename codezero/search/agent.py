@@ -22,14 +22,17 @@ from codezero.search.policy import AGENT, AGENT_WHOLE, Found
 
 ONE_TRIAL = Budget(trials=1)
 FUNCTIONS_SHARE = 0.3
-"""Of what is left of a budget after a trial, for functions."""
+"""Of what is left of a budget after the trial, for functions."""
+MOST_FOR_FUNCTIONS = 0.8
+"""Where they took more, all is for the whole program."""
 
 
 class AgentPolicy:
     """Takes the action that the agent thinks best, at every step of one episode.
 
-    Then the same for every function by itself; see `codezero.search.functions`. With a larger
-    budget it goes on from there; see `codezero.search.guided`.
+    Then the same for every function by itself; see `codezero.search.functions`. That is one trial,
+    which a budget does not cut short. With what is left of one it goes on from there; see
+    `codezero.search.guided`.
 
     Args:
         folder: the agent's.
@@ -69,23 +72,41 @@ class AgentPolicy:
             raise CodeZeroError(f"{self.name} was trained for other steps: {wanted}")
 
     def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
-        agent, meter, began = self._agent, Meter(self._budget), time.monotonic()
+        """The trial, which is played to its end, and what the rest of the budget goes for."""
+        agent, meter = self._agent, Meter(self._budget)
         search = GuidedSearch(env, program, agent, View(agent.settings, env.settings), rng)
         whole = search.begin()
-        meter.trials += 1
-        share = self._share_of_functions(meter.left(), time.monotonic() - began)
-        if not meter.spent():
-            whole = search.go_on(meter.left().part(1 - share))
+        if not self._by_function:
             meter.trials = whole.trials
-        if share == 0:
-            return whole
-        return FunctionSearch(env, program, agent, rng).run(whole, meter.left())
+            return whole if meter.spent() else search.go_on(meter.left())
+        began = time.monotonic()
+        functions = FunctionSearch(env, program, whole, agent, rng)
+        found = functions.begin()
+        meter.trials = found.trials
+        if meter.spent():
+            return found
+        share = _share_of_functions(meter.left(), time.monotonic() - began)
+        better = search.go_on(meter.left().part(1 - share))
+        meter.trials += better.trials - whole.trials
+        candidates = [found, better]
+        if share and better.cost < whole.cost:
+            functions = FunctionSearch(env, program, better, agent, rng)
+            candidates.append(functions.begin(meter.left()))
+            meter.trials += candidates[-1].trials - better.trials
+        elif share:
+            candidates.append(functions.go_on(meter.left()))
+            meter.trials += candidates[-1].trials - found.trials
+        best = min(candidates, key=lambda each: each.cost)
+        return replace(best, trials=meter.trials)
 
-    def _share_of_functions(self, left: Budget, trial_seconds: float) -> float:
-        """Of what is left after a trial for the whole program; 0 if they are not looked at.
 
-        Their trials take about as long as that one did.
-        """
-        if not self._by_function or (left.seconds is not None and left.seconds < trial_seconds):
-            return 0.0
-        return max(FUNCTIONS_SHARE, trial_seconds / left.seconds if left.seconds else 0.0)
+def _share_of_functions(left: Budget, seconds: float) -> float:
+    """Of what is left after the trial; 0 if they are not looked at again.
+
+    Args:
+        seconds: that their trials took. They take as long for another list for the whole program.
+    """
+    if left.seconds is None:
+        return FUNCTIONS_SHARE
+    share = max(FUNCTIONS_SHARE, seconds / max(left.seconds, 1e-9))
+    return 0.0 if share > MOST_FOR_FUNCTIONS else share

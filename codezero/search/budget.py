@@ -69,6 +69,9 @@ class Budget:
             env.deadline = outer
 
 
+UNLIMITED = Budget()
+
+
 class Meter:
     """A budget being spent."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import Function
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
-from codezero.search.budget import Budget, Meter
+from codezero.search.budget import UNLIMITED, Budget, Meter
 from codezero.search.guided import GuidedSearch
 from codezero.search.policy import Found
 
@@ -38,76 +38,100 @@ class FunctionSearch:
 
     Args:
         env: shows what the agent has to see.
+        whole: what was found for the whole program.
     """
 
     def __init__(
-        self, env: PhaseOrderingEnv, program: Program, agent: Agent, rng: np.random.Generator
+        self,
+        env: PhaseOrderingEnv,
+        program: Program,
+        whole: Found,
+        agent: Agent,
+        rng: np.random.Generator,
     ) -> None:
         self._env = env
         self._program = program
+        self._whole = whole
         self._agent = agent
         self._rng = rng
+        space = env.settings.space
+        self._shared, self._tail = space.split(space.expand(whole.actions))
+        self._sizes: dict[str, int] = {}
+        self._begun: list[tuple[Function, GuidedSearch]] = []
+        self._cost = 0
+        """Of the program with the same passes for all, ready for code generation."""
+        self._reserve = 0.0
+        """Seconds that it takes to run what was chosen: what is chosen has to be run in time."""
 
-    def run(self, whole: Found, budget: Budget) -> Found:
-        """What was found for the whole program, made smaller function by function.
+    def begin(self, budget: Budget = UNLIMITED) -> Found:
+        """One greedy trial for each function, as many as there is time for.
 
-        Each function has one greedy trial, and more as far as its share of the budget goes, which
-        is by size. What fails on the way leaves things as they were found.
+        Here and below, what fails on the way leaves things as they were found.
         """
         if not self._env.settings.space.by_function:
-            return whole
+            return self._whole
+        return self._within(budget, self._begin)
+
+    def go_on(self, budget: Budget) -> Found:
+        """More trials for each function, as far as its share of the budget goes: by size."""
+        return self._within(budget, self._go_on)
+
+    def _within(self, budget: Budget, do: Callable[[Meter], None]) -> Found:
         with budget.spend(self._env) as meter:
             try:
-                return self._run(whole, meter)
+                do(meter)
+                return self._found()
             except (ProgramError, LLVMError, WorkerFailure):
-                return whole
+                return self._whole
 
-    def _run(self, whole: Found, meter: Meter) -> Found:
+    def _begin(self, meter: Meter) -> None:
         env, began = self._env, time.monotonic()
-        shared, tail = env.settings.space.split(whole.actions)
         env.reset(options={"program": self._program})
-        env.replay(shared)
-        sizes = env.functions()
+        env.replay(self._shared)
+        self._sizes = sizes = env.functions()
         large = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FUNCTIONS]
-        functions = env.extract([f for f in large if sizes[f] >= LEAST_INSTRUCTIONS], tail)
-        env.replay(tail)
-        _, cost, _ = env.finish()
-        # What is chosen has to be run in time, too: it takes as long as to come here.
-        chosen = self._choose(functions, meter, reserve=time.monotonic() - began)
-        if not chosen:
-            return whole
-        env.reset(options={"program": self._program})
-        changed = env.replay(shared, {name: chosen.get(name, tail) for name in sizes})
-        _, smaller, _ = env.finish()
-        trials = whole.trials + meter.trials
-        return Found(shared, smaller, trials, changed) if smaller < cost else whole
-
-    def _choose(
-        self, functions: Sequence[Function], meter: Meter, reserve: float
-    ) -> dict[str, tuple[int, ...]]:
-        """Actions for those functions that they make smaller, by name."""
-        begun = []
+        functions = env.extract([f for f in large if sizes[f] >= LEAST_INSTRUCTIONS], self._tail)
+        env.replay(self._tail)
+        _, self._cost, _ = env.finish()
+        self._reserve = time.monotonic() - began
         for function in functions:
-            left = meter.left(reserve)
+            left = meter.left(self._reserve)
             if left.seconds == 0:
                 break
             search = self._search(function)
             with contextlib.suppress(ProgramError):
                 search.begin(Meter(left))
-                begun.append((function, search))
-            meter.trials += 1
-        size = sum(function.cost for function, _ in begun)
-        for function, search in begun:
+                self._begun.append((function, search))
+
+    def _go_on(self, meter: Meter) -> None:
+        size = sum(function.cost for function, _ in self._begun)
+        for function, search in self._begun:
             if not meter.spent():
-                trials = search.found.trials
-                search.go_on(meter.left(reserve).part(function.cost / max(size, 1)))
-                meter.trials += search.found.trials - trials
+                before = search.found.trials
+                search.go_on(meter.left(self._reserve).part(function.cost / max(size, 1)))
+                meter.trials += search.found.trials - before
             size -= function.cost
-        return {
-            function.name: search.found.actions
-            for function, search in begun
+
+    def _found(self) -> Found:
+        """What was found for the whole program, with what makes functions of it smaller."""
+        env, expand = self._env, self._env.settings.space.expand
+        chosen = {
+            function.name: expand(search.found.actions)
+            for function, search in self._begun
             if search.found.cost < function.cost
         }
+        trials = self._whole.trials + sum(search.found.trials for _, search in self._begun)
+        whole = replace(self._whole, trials=trials)
+        if not chosen:
+            return whole
+        env.reset(options={"program": self._program})
+        changed = env.replay(
+            self._shared, {name: chosen.get(name, self._tail) for name in self._sizes}
+        )
+        _, smaller, _ = env.finish()
+        if smaller >= self._cost:
+            return whole
+        return Found(changed.actions, smaller, trials, changed.functions)
 
     def _search(self, function: Function) -> GuidedSearch:
         env, agent = self._env, self._agent

@@ -24,8 +24,8 @@ class GreedySearch:
     """Takes the pass that saves most, until none saves anything or the budget is spent.
 
     Under a limit on time, a round that has taken `ROUND_SHARE` of the time left ends with the best
-    pass so far. Whole pipelines are tried first: on unoptimised code nothing else comes near them,
-    and every trial there is slow. A pass on which LLVM fails is not tried again.
+    pass so far. Whole pipelines and lists are tried first: on unoptimised code nothing else comes
+    near them, and every trial there is slow. A pass on which LLVM fails is not tried again.
     """
 
     budget: Budget
@@ -58,7 +58,7 @@ class _Climb:
         self._program = program
         self._failing: set[int] = set()
         passes = env.settings.space.passes
-        self._order = sorted(range(len(passes)), key=lambda a: not passes[a].is_whole_pipeline)
+        self._order = sorted(range(len(passes)), key=lambda a: not passes[a].is_whole)
         self.actions: list[int] = []
         self.cost = env.cost
         self._snapshot = -1

@@ -59,7 +59,8 @@ def random_cases(
         program = programs[int(rng.integers(len(programs)))]
         length = int(rng.integers(1, max_length + 1))
         actions = rng.integers(len(space), size=length)
-        cases.append(Case(program, tuple(Step(space.passes[action]) for action in actions)))
+        steps = (Step(space.passes[action]) for action in space.expand(actions.tolist()))
+        cases.append(Case(program, tuple(steps)))
     return cases
 
 
@@ -81,10 +82,10 @@ def policy_cases(
 
     def choose(env: PhaseOrderingEnv, program: Program) -> Case:
         found = policy.run(env, program, np.random.default_rng(seed))
-        passes = settings.space.passes
-        steps = [Step(passes[action]) for action in found.actions]
+        space, passes = settings.space, settings.space.passes
+        steps = [Step(passes[action]) for action in space.expand(found.actions)]
         for name, own in found.functions.items():
-            steps += [Step(passes[action], name) for action in own]
+            steps += [Step(passes[action], name) for action in space.expand(own)]
         return Case(program, tuple(steps))
 
     adapted = policy.adapt(settings)

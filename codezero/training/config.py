@@ -35,7 +35,7 @@ class TaskSettings:
     restart: bool = False
     """Whether an action goes back to the start, so that an episode tries several sequences."""
     step_seconds: float = 10.0
-    """Wall time of a step."""
+    """Wall time of a pass."""
     limit_is_end: bool = False
     """Whether the limit on steps counts as an end for good: values then look no further."""
 

@@ -83,18 +83,23 @@ def mean_of(networks: Networks, others: Sequence[Path]) -> Networks:
 def checkpoint_of_agent(folder: Path, config: TrainConfig) -> dict[str, Any]:
     """A checkpoint of an agent's networks: new weights where the agent has none.
 
+    The space may have lists of passes that the agent does not know. Each begins as what the agent
+    makes of the last whole pipeline in it, or else of its last pass.
+
     Raises:
         CodeZeroError: it is no agent, or of other passes or sizes, or in eight bits.
     """
-    from codezero.agents.weights import read_weights
+    from codezero.agents.weights import read_weights, with_actions
 
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
         settings, world, behaviour = _new_networks(config)
     description = read_description(folder)
-    if description["task"]["passes"] != [p.name for p in settings.space.passes]:
-        raise CodeZeroError(f"{folder} was trained for other passes than '{settings.space.name}'")
-    known_world, known_behaviour = read_weights(folder)
+    known_world, known_behaviour = with_actions(
+        *read_weights(folder),
+        _alike(settings, description["task"], folder),
+        settings.layout["histogram"].start,
+    )
     untrained = world.state_dict().keys() - known_world.keys()
     for module, known in ((world, known_world), (behaviour, known_behaviour)):
         own = module.state_dict()
@@ -106,6 +111,25 @@ def checkpoint_of_agent(folder: Path, config: TrainConfig) -> dict[str, Any]:
         "steps": description.get("trained", {}).get("steps", 0),
         "untrained": sorted(untrained),
     }
+
+
+def _alike(settings: EpisodeSettings, task: dict[str, Any], folder: Path) -> list[tuple[int, bool]]:
+    """For each action the agent's that is most like it, and whether it is the same."""
+    known = {name: action for action, name in enumerate(task["passes"])}
+    alike = []
+    for each in settings.space.passes:
+        nearest = each
+        if each.parts and each.name not in known:
+            nearest = next((part for part in reversed(each.parts) if part.is_whole), each.parts[-1])
+        if nearest.name not in known:
+            raise CodeZeroError(
+                f"{folder} was trained for other passes than '{settings.space.name}': without "
+                f"'{nearest.name}'"
+            )
+        alike.append((known[nearest.name], nearest is each))
+    if len(known) > sum(same for _, same in alike) or task["restart"] != settings.restart:
+        raise CodeZeroError(f"{folder} was trained for other passes than '{settings.space.name}'")
+    return alike + [(len(known), True)] * settings.restart
 
 
 def _new_networks(config: TrainConfig) -> tuple[EpisodeSettings, WorldModel, Behaviour]:
