@@ -7,6 +7,8 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/InstrTypes.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -211,15 +213,25 @@ SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
   return std::exchange(ForObjects->Output, {});
 }
 
+static bool hasAssembly(const Function &F) {
+  return any_of(instructions(F), [](const Instruction &I) {
+    const auto *Call = dyn_cast<CallBase>(&I);
+    return Call && Call->isInlineAsm();
+  });
+}
+
 // What LLVM remembers by the addresses of a module's values, and does not
 // forget with it: which are in llvm.used, how functions collect garbage, and,
-// in passes, where in the source they last were. Looked for in the code
-// generator for x86 and ELF only.
+// in passes, where in the source they last were; and the symbols that numbered
+// labels in assembly stand for, which MCContext::reset() leaves dangling.
+// Looked for in the code generator for x86 and ELF only.
 static bool isForgotten(const Module &M) {
   return M.getTargetTriple().isX86() &&
          M.getTargetTriple().isOSBinFormatELF() &&
          !M.getNamedGlobal("llvm.used") && !M.getNamedMetadata("llvm.dbg.cu") &&
-         none_of(M, [](const Function &F) { return F.hasGC(); });
+         M.getModuleInlineAsm().empty() && none_of(M, [](const Function &F) {
+           return F.hasGC() || hasAssembly(F);
+         });
 }
 
 // Everything that create() goes by.

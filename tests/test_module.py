@@ -463,6 +463,19 @@ def test_what_was_used_in_one_module_is_not_in_the_next() -> None:
         assert [module.text_size() for module in modules] == sizes
 
 
+def test_labels_of_one_module_are_not_looked_for_in_the_next() -> None:
+    """LLVM's code generator leaves numbered labels of assembly dangling when it is used again."""
+    texts = (
+        'module asm "1: nop"\nmodule asm ".long 1b - ."\ndefine void @f() {\n  ret void\n}\n',
+        'define void @f() {\n  call void asm sideeffect "1: jmp 1b", ""()\n  ret void\n}\n',
+    )
+    triple = 'target triple = "x86_64-pc-linux-gnu"\n'
+    modules = [parse(triple + text) for text in texts]
+    sizes = [executable_size(module.object()) for module in modules]
+    for _ in range(5):
+        assert [module.text_size() for module in modules] == sizes
+
+
 EXTRACTED = """
 target triple = "x86_64-pc-linux-gnu"
 
