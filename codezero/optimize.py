@@ -96,7 +96,7 @@ def optimize(
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
         if result.finish_changed and not functions:
             pipeline = ",".join(filter(None, (pipeline, FINISH)))
-        fell_back, remark = False, ""
+        fell_back, remark = False, ESTIMATED if costs.estimated else ""
     else:
         remark = FAILED_REPLAY if result is None and changes else ""
         passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
@@ -122,6 +122,7 @@ def optimize(
 BASELINE_PIPELINE = "default<Oz>"
 STREAMLINE_SECONDS = 30.0
 """After which a list of passes stays as long as it is then."""
+ESTIMATED = "LLVM generates no code for it as it is at -O0: its size there is an estimate"
 FAILED_REPLAY = "LLVM failed on the passes found when they ran once more; this is what -Oz makes"
 
 

@@ -290,6 +290,31 @@ def test_snapshots_restore_the_program(env: PhaseOrderingEnv) -> None:
     assert env.cost == optimised
 
 
+NEEDS_CONSTANT = b"""
+target triple = "x86_64-pc-linux-gnu"
+define void @f() {
+  %x = alloca i32
+  store i32 7, ptr %x
+  %v = load i32, ptr %x
+  call void asm sideeffect "nop # $0", "i"(i32 %v)
+  ret void
+}
+"""
+
+
+def test_a_program_may_need_passes_before_there_is_code_for_it() -> None:
+    """Linux counts on it: what its asm wants to be constant is one after the first passes."""
+    program = Program("asm", NEEDS_CONSTANT)
+    env = PhaseOrderingEnv(program, objective="text")
+    env.reset()
+    assert env.costs.estimated and env.costs.initial > env.costs.baseline == 2
+    *_, info = env.step(env.settings.space.action("simplifycfg"))
+    assert not info["changed"]
+    *_, info = env.step(env.settings.space.action("default-oz"))
+    assert info == {"cost": env.costs.baseline, "changed": True}
+    env.close()
+
+
 def test_same_actions_same_program(env: PhaseOrderingEnv) -> None:
     rng = np.random.default_rng(0)
     actions = rng.integers(len(env.settings.space), size=20)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codezero._native import SHAPE_FEATURES, LLVMError, Module
+from codezero._native import SHAPE_FEATURES, CodegenError, LLVMError, Module
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
@@ -214,12 +214,13 @@ class Episode:
 
         Raises:
             ProgramError: bitcode that cannot be parsed or does not verify.
-            CodegenError: objective ``text``, for a target without a code generator.
+            CodegenError: objective ``text``, if there is no code for what the baseline makes of it,
+                as for a target without a code generator.
         """
         module = parse_module(program)
         self._program = program
         self.settings.protocol.prepare(module)
-        self._costs = costs or Costs(self._measure(module), self._measure(self._run_baseline()))
+        self._costs = costs or self._measure_costs(module)
         module.warm_up()
         observation = np.zeros(self.settings.observation_size, np.float32)
         instructions = self._look(module, observation)
@@ -253,7 +254,7 @@ class Episode:
                 # Generating code for a program that exploded would take for ever.
                 state.cost = max(before, GROWTH_FACTOR * self._costs.initial)
             else:
-                state.cost = self._measure(state.module)
+                state.cost = self._measure_or_initial(state.module)
         state.best = min(best, state.cost)
         truncated = not terminated and state.steps >= self.settings.max_steps
         end = End.GROWTH if terminated else End.STEPS if truncated else None
@@ -366,6 +367,26 @@ class Episode:
     def _measure(self, module: Module) -> int:
         assert self._program is not None
         return self.settings.objective.measure(module, self._program.options)
+
+    def _measure_costs(self, module: Module) -> Costs:
+        """Of a program at the start, and as the baseline makes it."""
+        optimized = self._run_baseline()
+        baseline = self._measure(optimized)
+        try:
+            return Costs(self._measure(module), baseline)
+        except CodegenError:
+            # As many bytes an instruction as there are in what the baseline makes of it.
+            growth = module.instruction_count() / max(optimized.instruction_count(), 1)
+            return Costs(round(baseline * max(growth, 1.0)), baseline, estimated=True)
+
+    def _measure_or_initial(self, module: Module) -> int:
+        """The cost; of a program that no code can be generated for, that of the start."""
+        try:
+            return self._measure(module)
+        except CodegenError:
+            if not self._costs.estimated:
+                raise
+            return self._costs.initial
 
     def _run_baseline(self) -> Module:
         assert self._program is not None
