@@ -1,10 +1,10 @@
 """Guided search: from an agent's trajectory on, where its world model sees most to gain.
 
-The states along the best trajectory so far are kept. Again and again one of them is gone on from:
-more often one from which the critic foresees a smaller program, less often one that has been gone
-on from already. What is done there is mostly a few passes drawn uniformly, which are quick, and
-else what is drawn from the policy, given up where the critic foresees nothing better than what
-there is.
+First the space's lists are tried. Then the states along the best trajectory so far are kept. Again
+and again one of them is gone on from: more often one from which the critic foresees a smaller
+program, less often one that has been gone on from already. What is done there is mostly a few
+passes drawn uniformly, which are quick, and else what is drawn from the policy, given up where the
+critic foresees nothing better than what there is.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class GuidedSearch:
         self._view = view
         self._rng = rng
         self._states: list[_State] = []
+        self._lists: list[int] = []
+        """The space's lists that have not been tried yet."""
         self._trajectory: list[int] = []
         """Actions of the best trajectory, as far as its best program."""
         self._passes: tuple[int, ...] = ()
@@ -97,7 +99,9 @@ class GuidedSearch:
         self._env.reset(options={"program": self._program})
         self._cost = self._env.cost
         memory = self._agent.begin()
-        self._play(memory, self._decide(memory), meter, greedy=True)
+        first = self._decide(memory)
+        self._lists = self._liked_lists(first)
+        self._play(memory, first, meter, greedy=True)
         self._trials = 1
         return self.found
 
@@ -112,6 +116,11 @@ class GuidedSearch:
     def _search(self, meter: Meter) -> None:
         while not meter.spent():
             try:
+                if self._lists:
+                    self._env.reset(options={"program": self._program})
+                    self._take(self._lists.pop(0))
+                    meter.trials += 1
+                    continue
                 if not self._states:
                     self._keep_states(meter)
                 state = self._choose()
@@ -140,6 +149,14 @@ class GuidedSearch:
             decision = self._decide(memory)
             if not greedy and self._foreseen(decision) > math.log(max(self._cost, 1)) + MARGIN:
                 break
+
+    def _liked_lists(self, first: Decision) -> list[int]:
+        """The space's lists that it may take, those first that the policy likes at the start."""
+        passes, view = self._env.settings.space.passes, self._view
+        allowed = np.flatnonzero(~view.forbidden)
+        liked = allowed[np.argsort(-first.policy[0, allowed], kind="stable")]
+        actions = [view.action(action) for action in liked.tolist()]
+        return [action for action in actions if action < len(passes) and passes[action].parts]
 
     def _play_uniformly(self, meter: Meter) -> None:
         """Take a few passes, each as likely as the others, and see what comes of them."""
