@@ -146,13 +146,18 @@ class PassSpace:
         return tuple(action for action, p in enumerate(self.passes) if p.is_by_function)
 
     def expand(self, actions: Iterable[int]) -> tuple[int, ...]:
-        """The same passes with those of lists one by one."""
+        """The same passes with those of lists one by one, as far as the space has them."""
         return tuple(each for action in actions for each in self._expanded[action])
 
     @functools.cached_property
     def _expanded(self) -> tuple[tuple[int, ...], ...]:
-        actions = {p.name: action for action, p in enumerate(self.passes)}
-        return tuple(tuple(actions[part.name] for part in p.parts or (p,)) for p in self.passes)
+        actions = {p: action for action, p in enumerate(self.passes)}
+        return tuple(
+            tuple(actions[part] for part in p.parts)
+            if p.parts and all(part in actions for part in p.parts)
+            else (action,)
+            for action, p in enumerate(self.passes)
+        )
 
     def split(self, actions: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Actions as far as the last that is not by function, and those after it."""

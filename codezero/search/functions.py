@@ -54,8 +54,9 @@ class FunctionSearch:
         self._whole = whole
         self._agent = agent
         self._rng = rng
-        space = env.settings.space
-        self._shared, self._tail = space.split(space.expand(whole.actions))
+        self._shared: tuple[int, ...] = ()
+        self._tail: tuple[int, ...] = ()
+        """Actions for the whole program, and those after them that are by function."""
         self._sizes: dict[str, int] = {}
         self._begun: list[tuple[Function, GuidedSearch]] = []
         self._cost = 0
@@ -85,8 +86,14 @@ class FunctionSearch:
                 return self._whole
 
     def _begin(self, meter: Meter) -> None:
-        env, began = self._env, time.monotonic()
+        env, space, began = self._env, self._env.settings.space, time.monotonic()
         env.reset(options={"program": self._program})
+        actions = space.expand(self._whole.actions)
+        if actions != self._whole.actions:
+            # Of lists much changes nothing, and would keep what comes before it for all functions.
+            actions = env.replay(actions).actions
+            env.reset(options={"program": self._program})
+        self._shared, self._tail = space.split(actions)
         env.replay(self._shared)
         self._sizes = sizes = env.functions()
         large = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FUNCTIONS]
