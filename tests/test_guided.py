@@ -85,6 +85,40 @@ def test_more_trials_find_more_and_what_is_found_is_real(
     env.close()
 
 
+LISTS = """
+[[pass]]
+name = "sroa"
+[[pass]]
+name = "dce"
+[[pass]]
+name = "simplifycfg"
+[[pass]]
+name = "long"
+passes = ["sroa", "simplifycfg", "sroa", "simplifycfg"]
+[[pass]]
+name = "short"
+passes = ["dce", "sroa"]
+[[pass]]
+name = "left"
+passes = ["dce", "dce"]
+"""
+
+
+def test_a_trial_tries_lists_as_long_as_itself(sha256: Program, tmp_path: Path) -> None:
+    """In the space's order those that fit; what is left is tried first with a budget."""
+    (tmp_path / "space.toml").write_text(LISTS)
+    env = PhaseOrderingEnv(sha256, space=tmp_path / "space.toml", max_steps=3)
+    mind = Mind(env.settings, favourite=1)
+    found = search(env, sha256, mind, Budget(trials=1))
+    assert found.actions == (4,) and found.trials == 2 and mind.decided == 3
+    more = search(env, sha256, mind, Budget(trials=3))
+    assert more.actions == (3,) and more.cost < found.cost and more.trials == 3
+    allowed = View(env.settings, env.settings, only={0, 1, 2, 5})
+    without = GuidedSearch(env, sha256, cast(Agent, mind), allowed, RNG(0)).begin()
+    assert without.trials == 2 and without.actions == (1,)
+    env.close()
+
+
 def test_trajectories_that_promise_nothing_are_given_up(
     sha256: Program, space_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,8 +30,9 @@ MOST_FOR_FUNCTIONS = 0.8
 class AgentPolicy:
     """Takes the action that the agent thinks best, at every step of one episode.
 
-    Then the same for every function by itself; see `codezero.search.functions`. That is one trial,
-    which a budget does not cut short. With what is left of one it goes on from there; see
+    Beside that some of the space's lists are tried, which take about as long; then the same for
+    every function by itself, from the best of them: see `codezero.search.functions`. That is the
+    trial, which a budget does not cut short. With what is left of one it goes on from there; see
     `codezero.search.guided`.
 
     Args:

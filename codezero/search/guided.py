@@ -1,10 +1,10 @@
 """Guided search: from an agent's trajectory on, where its world model sees most to gain.
 
-First the space's lists are tried. Then the states along the best trajectory so far are kept. Again
-and again one of them is gone on from: more often one from which the critic foresees a smaller
-program, less often one that has been gone on from already. What is done there is mostly a few
-passes drawn uniformly, which are quick, and else what is drawn from the policy, given up where the
-critic foresees nothing better than what there is.
+First the space's lists are tried, those that the trial left. Then the states along the best
+trajectory so far are kept. Again and again one of them is gone on from: more often one from which
+the critic foresees a smaller program, less often one that has been gone on from already. What is
+done there is mostly a few passes drawn uniformly, which are quick, and else what is drawn from the
+policy, given up where the critic foresees nothing better than what there is.
 """
 
 from __future__ import annotations
@@ -83,10 +83,9 @@ class GuidedSearch:
         self._trials = 0
 
     def run(self, budget: Budget) -> Found:
-        """One greedy trial, played to its end, and then others until the budget is spent."""
+        """What `begin` does, played to its end, and then more until the budget is spent."""
         meter = Meter(budget)
-        self.begin()
-        meter.trials += 1
+        meter.trials = self.begin().trials
         return self.go_on(meter.left())
 
     @property
@@ -95,14 +94,24 @@ class GuidedSearch:
         return Found(self._passes, self._cost, self._trials)
 
     def begin(self, meter: Meter | None = None) -> Found:
-        """One greedy trial, without a meter as long as it takes."""
+        """One greedy trial, without a meter as long as it takes, and then lists of the space.
+
+        Each list is tried from the start, those first that come first in the space, as many as
+        together have no more passes than a trial has steps.
+        """
         self._env.reset(options={"program": self._program})
         self._cost = self._env.cost
+        self._lists = self._allowed_lists()
         memory = self._agent.begin()
-        first = self._decide(memory)
-        self._lists = self._liked_lists(first)
-        self._play(memory, first, meter, greedy=True)
+        self._play(memory, self._decide(memory), meter, greedy=True)
         self._trials = 1
+        settings = self._env.settings
+        most = settings.max_steps
+        for action in list(self._lists):
+            if settings.passes_of(action) <= most and not (meter and meter.out_of_time()):
+                most -= settings.passes_of(action)
+                self._try_list(action)
+                self._trials += 1
         return self.found
 
     def go_on(self, budget: Budget) -> Found:
@@ -117,8 +126,7 @@ class GuidedSearch:
         while not meter.spent():
             try:
                 if self._lists:
-                    self._env.reset(options={"program": self._program})
-                    self._take(self._lists.pop(0))
+                    self._try_list(self._lists[0])
                     meter.trials += 1
                     continue
                 if not self._states:
@@ -150,13 +158,16 @@ class GuidedSearch:
             if not greedy and self._foreseen(decision) > math.log(max(self._cost, 1)) + MARGIN:
                 break
 
-    def _liked_lists(self, first: Decision) -> list[int]:
-        """The space's lists that it may take, those first that the policy likes at the start."""
+    def _allowed_lists(self) -> list[int]:
+        """The space's lists that the agent may take, as the environment's actions."""
         passes, view = self._env.settings.space.passes, self._view
-        allowed = np.flatnonzero(~view.forbidden)
-        liked = allowed[np.argsort(-first.policy[0, allowed], kind="stable")]
-        actions = [view.action(action) for action in liked.tolist()]
+        actions = sorted(view.action(each) for each in np.flatnonzero(~view.forbidden).tolist())
         return [action for action in actions if action < len(passes) and passes[action].parts]
+
+    def _try_list(self, action: int) -> None:
+        self._lists.remove(action)
+        self._env.reset(options={"program": self._program})
+        self._take(action)
 
     def _play_uniformly(self, meter: Meter) -> None:
         """Take a few passes, each as likely as the others, and see what comes of them."""
