@@ -33,7 +33,7 @@ from codezero.search.policy import parse_policy
 
 LISTS = Path(__file__).parent / "lists"
 POLICIES = (
-    *("none", "random", "random-search:1s", "greedy:5s", "fixed"),
+    *("none", "random", "random-search:1s", "greedy:5s", "fixed", "fixed-every"),
     *("agent-whole", "agent", "agent:1s"),
 )
 TASKS = (("instructions", "paper", "opt -Oz"), ("text", "clang", "clang -Oz"))
@@ -61,7 +61,8 @@ def measure(
     suites: Sequence[LoadedSuite], objective: str, protocol: str
 ) -> tuple[list[ProgramResult], list[SuiteResult]]:
     settings = make_settings("sound", objective, protocol)
-    names = (f"fixed:{LISTS / f'{objective}.txt'}" if p == "fixed" else p for p in POLICIES)
+    files = {"fixed": LISTS / f"{objective}.txt", "fixed-every": LISTS / "every.txt"}
+    names = (f"fixed:{files[name]}" if name in files else name for name in POLICIES)
     policies = [parse_policy(name, settings) for name in names]
     results, failures = evaluate(suites, policies, settings)
     everywhere = [replace(result, suite=ALL) for result in results]
@@ -105,6 +106,8 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--most", type=int, default=30, help="programs of each suite")
     parser.add_argument("--json", type=Path, help="also every program's result")
+    objectives = [objective for objective, _, _ in TASKS]
+    parser.add_argument("--objective", choices=objectives, help="only this one's table")
     arguments = parser.parse_args()
     loaded = load_suites(arguments.paths, sample=arguments.most)
     suites = [sampled(suite, arguments.most) for suite in loaded]
@@ -115,6 +118,8 @@ def main() -> None:
     ]
     details = {}
     for objective, protocol, baseline in TASKS:
+        if arguments.objective not in (None, objective):
+            continue
         results, summary = measure(suites, objective, protocol)
         details[objective] = [asdict(result) for result in results]
         agent = next(r.policy for r in results if r.policy.startswith("agent:"))
@@ -145,9 +150,11 @@ on which the policy by itself ties or beats -Oz; *s*: seconds a program, measuri
 hash of their names among those of up to {limit:,} instructions before optimisation. No suite was
 trained on, nor chose a checkpoint or a list; of a corpus it is the test split. *none* is -O0;
 *fixed* is the best list that `codezero search fixed` found on training programs
-(`benchmarks/lists`); *agent-whole* is one list of passes for a program, *agent* goes on with one
-for each of its larger functions. A time that is given limits the search for one program, but not
-the trial that it begins with.
+(`benchmarks/lists`); *fixed:every* tries all the lists that the space has as actions, each from the
+start, which knows nothing of a program and takes its time. *agent-whole* is one list of passes for
+a program, *agent* goes on with one for each of its larger functions. A time that is given limits
+the search for one program, but not the trial that it begins with. The space's lists are in reach of
+*random* and *greedy*, too.
 """
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 
 from codezero.compiler import Module, load_space
 from codezero.compiler.program import Program
-from codezero.compiler.toolchain import OPT
+from codezero.compiler.toolchain import CLANG, OPT
 from codezero.env import PhaseOrderingEnv, PhaseOrderingVectorEnv
 from codezero.programs import ProgramLoader
 
@@ -37,6 +37,7 @@ def main() -> None:
         against_processes_and_bare_loop(folder)
         vector_environment()
         start_up()
+        against_clang(folder)
 
 
 def load(name: str) -> Program:
@@ -240,7 +241,7 @@ def rate_sync(envs: PhaseOrderingVectorEnv, seed: int) -> float:
 
 
 def start_up() -> None:
-    """Process start to end, the interpreter's own included; medians of ten."""
+    """Process start to end, the interpreter's own included; medians."""
     python = sys.executable
     empty = median_seconds([python, "-c", "pass"])
     imports = median_seconds([python, "-c", "import codezero"]) - empty
@@ -249,14 +250,26 @@ def start_up() -> None:
     report("codezero --help", f"{1_000 * usage:.0f} ms", "under 300 ms")
 
 
-def median_seconds(command: list[str]) -> float:
+def against_clang(folder: Path) -> None:
+    """``codezero optimize`` over ``clang -Oz``, each a process, source to object."""
+    ratios = []
+    for source in sorted(EXAMPLES.glob("*.c")):
+        output = str(folder / "optimized.o")
+        clang = [CLANG.require(), "-Oz", "-c", str(source), "-o", output]
+        ours = [sys.executable, "-m", "codezero", "optimize", str(source), "-o", output]
+        ratios.append(median_seconds(ours, times=3) / median_seconds(clang))
+    value = f"{statistics.median(ratios):.1f}x"
+    report("codezero optimize over clang -Oz, median of C examples", value, "at most 4x")
+
+
+def median_seconds(command: list[str], times: int = 10) -> float:
     def once() -> float:
         start = time.perf_counter()
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         return time.perf_counter() - start
 
     timed: Callable[[], float] = once
-    return statistics.median(timed() for _ in range(10))
+    return statistics.median(timed() for _ in range(times))
 
 
 if __name__ == "__main__":
