@@ -125,7 +125,7 @@ class Builder:
 
 
 def seconds(executable: Path) -> float:
-    """CPU time of a run, in seconds. Raises `ProgramError` if it takes too long."""
+    """CPU time of a run, in seconds; of one that is known to end."""
     with subprocess.Popen(
         [executable], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -146,17 +146,8 @@ def time(built: Built) -> Timed | str:
                 sys.exit(f"{built.source}: '{name}' does something else than {BASELINE}")
     except ProgramError:
         return "does not end"
-    quickest = {
-        name: min(times)
-        for name, times in zip(
-            built.executables,
-            zip(
-                *([seconds(file) for file in built.executables.values()] for _ in range(ROUNDS)),
-                strict=True,
-            ),
-            strict=True,
-        )
-    }
+    rounds = [[seconds(file) for file in built.executables.values()] for _ in range(ROUNDS)]
+    quickest = dict(zip(built.executables, map(min, *rounds), strict=True))
     return Timed(
         built.source.stem,
         {name: built.sizes[BASELINE] / built.sizes[name] for name in VARIANTS},
