@@ -20,6 +20,7 @@
 #include "llvm/TargetParser/Host.h"
 #include "llvm/Transforms/ObjCARC.h"
 
+#include <condition_variable>
 #include <mutex>
 
 using namespace llvm;
@@ -29,8 +30,9 @@ namespace codezero {
 #define CODEZERO_FOR_EACH_TARGET(DO)                                           \
   DO(X86) DO(AArch64) DO(ARM) DO(RISCV) DO(WebAssembly)
 
-// A few programs at a time, each in the states that passes bring it to.
-static constexpr unsigned MostKeptTargets = 8;
+// A few programs at a time, each in the states that passes bring it to, or one
+// on many cores.
+static constexpr unsigned MostKeptTargets = 16;
 
 // Options that targets set as they build their subtargets, and so set for every
 // other target in the process: WebAssembly's jump tables have at least two
@@ -59,16 +61,57 @@ static std::vector<unsigned> readGlobals() {
   return Values;
 }
 
-// Held while a target sets the globals and while code is generated under them.
-static std::mutex &globalsMutex() {
-  static std::mutex Mutex;
-  return Mutex;
-}
-
 static void writeGlobals(ArrayRef<unsigned> Values) {
   for (const auto &[Option, Value] : zip_equal(globals(), Values))
     *Option = Value;
 }
+
+namespace {
+
+// The globals while they must stay what they are. Threads may hold them at the
+// same time with the same values; with others they take turns.
+class HeldGlobals {
+public:
+  explicit HeldGlobals(ArrayRef<unsigned> Values) {
+    std::unique_lock Lock(shared().Mutex);
+    shared().Free.wait(Lock, [&] {
+      return shared().Holders == 0 || Values.equals(readGlobals());
+    });
+    if (shared().Holders++ == 0)
+      writeGlobals(Values);
+  }
+
+  ~HeldGlobals() {
+    std::lock_guard Lock(shared().Mutex);
+    if (--shared().Holders == 0)
+      shared().Free.notify_all();
+  }
+
+  HeldGlobals(const HeldGlobals &) = delete;
+  HeldGlobals &operator=(const HeldGlobals &) = delete;
+
+  // Held by one thread alone, with LLVM's defaults, which it may change.
+  static std::unique_lock<std::mutex> lockDefaults() {
+    std::unique_lock Lock(shared().Mutex);
+    shared().Free.wait(Lock, [] { return shared().Holders == 0; });
+    static const std::vector<unsigned> Defaults = readGlobals();
+    writeGlobals(Defaults);
+    return Lock;
+  }
+
+private:
+  struct Shared {
+    std::mutex Mutex;
+    std::condition_variable Free;
+    unsigned Holders = 0;
+  };
+  static Shared &shared() {
+    static Shared S;
+    return S;
+  }
+};
+
+} // namespace
 
 static void initializeTargets() {
   static std::once_flag Once;
@@ -112,10 +155,7 @@ Target::Target(std::unique_ptr<TargetMachine> Machine)
 
 Target::~Target() = default;
 
-void Target::activate() const {
-  std::lock_guard Lock(globalsMutex());
-  writeGlobals(Globals);
-}
+void Target::activate() const { HeldGlobals Held(Globals); }
 
 std::unique_ptr<Target> Target::create(const Module &M,
                                        const CompileOptions &Options,
@@ -161,9 +201,7 @@ std::unique_ptr<Target> Target::create(const Module &M,
 
   // A function's subtarget is built when it is first asked for, and sets the
   // globals then. Built here, all of that is done, on top of LLVM's defaults.
-  std::lock_guard Lock(globalsMutex());
-  static const std::vector<unsigned> Defaults = readGlobals();
-  writeGlobals(Defaults);
+  const auto Lock = HeldGlobals::lockDefaults();
   for (const Function &F : M)
     if (!F.isDeclaration())
       Machine->getSubtargetImpl(F);
@@ -191,8 +229,7 @@ std::unique_ptr<Target::Generator> Target::makeGenerator(OutputKind Kind) {
 }
 
 SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
-  std::lock_guard Lock(globalsMutex());
-  writeGlobals(Globals);
+  HeldGlobals Held(Globals);
   Machine->Options = Options;
   // IR without a triple was given the host's target machine.
   M.setTargetTriple(Machine->getTargetTriple());
@@ -267,7 +304,9 @@ namespace {
 
 struct KeptTargets {
   std::mutex Mutex;
-  StringMap<std::unique_ptr<Target>> ByDescription;
+  // Several of one description, of threads that use them at the same time.
+  StringMap<std::vector<std::unique_ptr<Target>>> ByDescription;
+  unsigned Number = 0;
 };
 
 } // namespace
@@ -287,8 +326,11 @@ std::unique_ptr<Target> Target::createOrReuse(const Module &M,
     KeptTargets &Kept = keptTargets();
     std::lock_guard Lock(Kept.Mutex);
     const auto At = Kept.ByDescription.find(Description);
-    if (At != Kept.ByDescription.end())
-      Found = std::move(At->second);
+    if (At != Kept.ByDescription.end() && !At->second.empty()) {
+      Found = std::move(At->second.back());
+      At->second.pop_back();
+      --Kept.Number;
+    }
   }
   if (!Found)
     Found = create(M, Options, Error);
@@ -302,11 +344,12 @@ void Target::keep(std::unique_ptr<Target> Used, const Module &M) {
     return;
   KeptTargets &Kept = keptTargets();
   std::lock_guard Lock(Kept.Mutex);
-  if (Kept.ByDescription.size() == MostKeptTargets &&
-      !Kept.ByDescription.contains(Used->Description))
+  if (Kept.Number == MostKeptTargets) {
     Kept.ByDescription.clear();
-  auto &Slot = Kept.ByDescription[Used->Description];
-  Slot = std::move(Used);
+    Kept.Number = 0;
+  }
+  Kept.ByDescription[Used->Description].push_back(std::move(Used));
+  ++Kept.Number;
 }
 
 uint64_t executableSize(StringRef Object) {
