@@ -18,7 +18,7 @@ from pathlib import Path
 from codezero._native import Module
 from codezero.compiler.program import Program
 from codezero.corpus.entry import stable_hash
-from codezero.env.environment import make_settings
+from codezero.env.session import make_settings
 from codezero.evaluation.evaluate import (
     LoadedSuite,
     ProgramResult,

@@ -23,8 +23,8 @@ from codezero._native import executable_size
 from codezero.compiler.frontends import Source
 from codezero.compiler.program import Program
 from codezero.emit import Writer
-from codezero.env.environment import make_settings
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import make_settings
 from codezero.errors import ProgramError
 from codezero.evaluation.evaluate import geometric_mean
 from codezero.files import replacing

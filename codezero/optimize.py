@@ -12,9 +12,9 @@ import numpy as np
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings, Replayed
 from codezero.env.reward import Costs
+from codezero.env.session import Session
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader
@@ -64,16 +64,16 @@ class Optimized:
 def optimize(
     program: Program,
     policy: Policy,
-    env: PhaseOrderingEnv,
+    env: Session,
     rng: np.random.Generator,
     *,
     streamlined: bool = False,
 ) -> Optimized:
     """Make a program small.
 
-    The passes found are run once more from the start, so that what is returned is what the list
-    of passes makes, and verified. Where that is not smaller than the baseline, the result is the
-    baseline.
+    What is returned is what the list of passes makes from the start, and verified: where the policy
+    has not kept that, they are run once more. Where it is not smaller than the baseline, the
+    result is the baseline.
 
     Args:
         streamlined: leave out passes without which the program is as small, as Table 1 of the paper
@@ -86,7 +86,11 @@ def optimize(
     found = policy.run(env, program, rng)
     changes = bool(found.actions or found.functions)
     expanded = Replayed(space.expand(found.actions), dict(found.functions))
-    result = _replay(env, program, expanded) if changes else None
+    result = None
+    if found.made is not None:
+        result = _Result(expanded, *found.made)
+    elif changes:
+        result = _replay(env, program, expanded)
     costs = env.costs
     seconds = time.monotonic() - start
     if result is not None and result.cost < costs.baseline:
@@ -134,16 +138,16 @@ class _Result(NamedTuple):
     bitcode: bytes
 
 
-def _replay(env: PhaseOrderingEnv, program: Program, wanted: Replayed) -> _Result | None:
+def _replay(env: Session, program: Program, wanted: Replayed) -> _Result | None:
     """The program after some passes; None if LLVM fails on them, or they break the program."""
-    env.reset(options={"program": program})
+    env.begin(program)
     try:
         return _Result(env.replay(*wanted), *env.finish())
     except (LLVMError, WorkerFailure):
         return None
 
 
-def _streamline(env: PhaseOrderingEnv, program: Program, result: _Result) -> _Result:
+def _streamline(env: Session, program: Program, result: _Result) -> _Result:
     """The same without those passes for the whole program that it is as small without."""
     deadline = time.monotonic() + STREAMLINE_SECONDS
     shortest = result
@@ -162,8 +166,8 @@ def _streamline(env: PhaseOrderingEnv, program: Program, result: _Result) -> _Re
     return shortest
 
 
-def _baseline(env: PhaseOrderingEnv, program: Program) -> bytes:
-    env.reset(options={"program": program})
+def _baseline(env: Session, program: Program) -> bytes:
+    env.begin(program)
     try:
         return env.baseline_bitcode()
     except (LLVMError, WorkerFailure) as error:
@@ -176,28 +180,34 @@ class Optimizer:
     Args:
         settings: space, objective and protocol.
         seed: of policies that choose at random; each program is given a generator of its own.
+        threads: that one program may use.
     """
 
-    def __init__(self, settings: EpisodeSettings, seed: int = 0) -> None:
+    def __init__(self, settings: EpisodeSettings, seed: int = 0, threads: int = 1) -> None:
         self._seed = seed
+        self._threads = threads
         self.loader = ProgramLoader()
         self._settings = settings
-        self._envs: dict[tuple[tuple[str, ...], bool], PhaseOrderingEnv] = {}
+        self._envs: dict[tuple[tuple[str, ...], bool], Session] = {}
         """By what they show, and whether they restart."""
         self._interrupted = False
         self._lock = threading.Lock()
+
+    def warm_up(self, policy: Policy) -> None:
+        """Start the process that a policy will act in, and go on without waiting for it."""
+        self._env(policy).warm_up()
 
     def run(self, program: Program, policy: Policy, *, streamlined: bool = False) -> Optimized:
         """See `optimize`."""
         env, rng = self._env(policy), np.random.default_rng(self._seed)
         return optimize(program, policy, env, rng, streamlined=streamlined)
 
-    def _env(self, policy: Policy) -> PhaseOrderingEnv:
+    def _env(self, policy: Policy) -> Session:
         settings = policy.adapt(self._settings)
         key = settings.observe, settings.restart
         with self._lock:
             if key not in self._envs:
-                self._envs[key] = PhaseOrderingEnv.of(settings)
+                self._envs[key] = Session(settings, threads=self._threads)
                 if self._interrupted:
                     self._envs[key].interrupt()
             return self._envs[key]

@@ -18,8 +18,8 @@ from codezero.compiler import LLVMError
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
 from codezero.env import PhaseOrderingEnv
-from codezero.env.environment import make_settings
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import make_settings
 from codezero.optimize import Optimizer
 from codezero.search import Budget
 from codezero.search.agent import AgentPolicy

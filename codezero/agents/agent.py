@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from codezero.agents.runtime import load_session
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import load_space
@@ -61,18 +62,8 @@ class PolicyRuntime:
     """
 
     def __init__(self, path: Path, *, by_row: bool) -> None:
-        import onnxruntime
-
         self._by_row = by_row
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own, of no common class
-            raise CodeZeroError(f"{path} cannot be loaded: {error}") from None
+        self._session = load_session(path)
         shapes = {i.name: i.shape for i in self._session.get_inputs()}
         if shapes.keys() != {"observation", "h", "z", "action", "goes_on"}:
             raise CodeZeroError(f"{path} is no policy: its inputs are {', '.join(shapes)}")
@@ -116,6 +107,40 @@ class PolicyRuntime:
         return Decision(policy, value)
 
 
+class Trained(NamedTuple):
+    """What an agent was trained for."""
+
+    settings: EpisodeSettings
+    space_source: str
+    """The built-in space's name, or the file."""
+
+
+def read_trained(folder: Path) -> Trained:
+    """What the agent in a folder was trained for.
+
+    Raises:
+        CodeZeroError: it is no agent, or its passes are not those that this version knows.
+    """
+    task = read_description(folder)["task"]
+    inside = task["space"] == SPACE_FILE
+    space_source = str(folder / SPACE_FILE) if inside else task["space"]
+    space = load_space(space_source)
+    if [p.name for p in space.passes] != task["passes"]:
+        raise CodeZeroError(
+            f"{folder} was trained for other passes than the space '{task['space']}' has now"
+        )
+    settings = EpisodeSettings(
+        space=space,
+        objective=Objective(task["objective"]),
+        protocol=Protocol(task["protocol"]),
+        max_steps=task["max_steps"],
+        observe=tuple(task["observe"]),
+        reward=Reward(task["reward"]),
+        restart=task["restart"],
+    )
+    return Trained(settings, space_source)
+
+
 class Agent(PolicyRuntime):
     """A policy that was trained for some decision process.
 
@@ -123,30 +148,13 @@ class Agent(PolicyRuntime):
         folder: what `codezero export` wrote.
 
     Raises:
-        CodeZeroError: it is no agent, or its passes are not those that this version knows.
+        CodeZeroError: as `read_trained`; or its policy cannot be loaded.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.description = read_description(folder)
-        task = self.description["task"]
-        inside = task["space"] == SPACE_FILE
-        self.space_source = str(folder / SPACE_FILE) if inside else task["space"]
-        """The built-in space's name, or the file."""
-        space = load_space(self.space_source)
-        if [p.name for p in space.passes] != task["passes"]:
-            raise CodeZeroError(
-                f"{folder} was trained for other passes than the space '{task['space']}' has now"
-            )
-        self.settings = EpisodeSettings(
-            space=space,
-            objective=Objective(task["objective"]),
-            protocol=Protocol(task["protocol"]),
-            max_steps=task["max_steps"],
-            observe=tuple(task["observe"]),
-            reward=Reward(task["reward"]),
-            restart=task["restart"],
-        )
+        self.settings = read_trained(folder).settings
         by_row = self.description["policy"]["precision"] == "int8"
         super().__init__(folder / "policy.onnx", by_row=by_row)
 

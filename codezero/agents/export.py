@@ -141,24 +141,40 @@ def write_onnx(step: PolicyStep, observation_size: int, path: Path) -> None:
     rssm = step._world.rssm
     batch = 2
     h, z = rssm.initial(batch)
-    names = ["observation", "h", "z", "action", "goes_on"]
     arguments = (
         torch.zeros(batch, observation_size),
         *(h, z),
         torch.zeros(batch, dtype=torch.int64),
         torch.ones(batch),
     )
+    names = ["observation", "h", "z", "action", "goes_on"]
+    write_graph(step, arguments, path, inputs=names, outputs=list(OUTPUTS))
+
+
+def write_graph(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    path: Path,
+    *,
+    inputs: list[str],
+    outputs: list[str],
+) -> None:
+    """Write a module as an ONNX file, for batches of any size.
+
+    Args:
+        arguments: a batch of two or more of each input.
+    """
     size = torch.export.Dim("batch", min=1, max=65_536)
     # It warns of packages that are not there and are not needed.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own code
         program = torch.onnx.export(
-            step.eval(),
+            module.eval(),
             arguments,
-            input_names=names,
-            output_names=list(OUTPUTS),
-            dynamic_shapes=tuple({0: size} for _ in names),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=tuple({0: size} for _ in inputs),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "Compare ways to choose passes over suites of programs",
     "corpus": "Build collections of programs to train on, and look into them",
     "suite": "Make held-out suites of Debian source packages",
+    "portfolio": "Measure lists of passes, and train what chooses among them",
     "search": "Find one list of passes that suits many programs",
     "train": "Train an agent on a corpus",
     "curve": "Draw what training runs reached on validation",

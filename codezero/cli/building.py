@@ -67,9 +67,7 @@ def build_visibly(
         def source_done(source: UnitSource, error: str | None) -> None:
             progress.advance(bar, 1 - shares[source.key])
             if error is not None:
-                progress.console.print(
-                    f"codezero: {error}", markup=False, highlight=False, soft_wrap=True
-                )
+                progress.print(f"codezero: {error}", markup=False, highlight=False, soft_wrap=True)
 
         return build(
             sources,

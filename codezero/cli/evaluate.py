@@ -15,7 +15,7 @@ import tyro
 from codezero.cli.options import parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.spaces import DEFAULT_SPACE
-from codezero.env.environment import make_settings
+from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.evaluation.evaluate import (
     Failure,

@@ -17,8 +17,8 @@ from codezero.cli.output import progress_bar
 from codezero.compiler.frontends import IR_SUFFIXES
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import DEFAULT_SPACE
-from codezero.env.environment import make_settings
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner
 from codezero.programs import ProgramLoader, find_suite
@@ -102,9 +102,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         if result.outcome.verdict.failed:
             saved = save_failure(result, options.out)
             names = ", ".join(map(str, result.reduced))
-            progress.console.print(
-                f"{result.outcome.verdict.value}: {names}  [{saved}]", markup=False
-            )
+            progress.print(f"{result.outcome.verdict.value}: {names}  [{saved}]", markup=False)
 
     with progress_bar() as progress:
         bar = progress.add_task("fuzzing", total=len(cases))

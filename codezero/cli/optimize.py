@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,11 +21,11 @@ from codezero.compiler.frontends import Source, exists
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
-from codezero.env.environment import make_settings
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
-from codezero.parallel import run_all
+from codezero.parallel import available_cores, run_all
 from codezero.programs.load import LoadFailure, load_all
 from codezero.search.policy import AGENT, AGENT_WHOLE, Policy, parse_policy
 
@@ -106,7 +109,11 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
             f"({', '.join(settings.space.unsound)})",
             file=sys.stderr,
         )
-    sources = _load(jobs, flags, options.jobs)
+    at_a_time = min(options.jobs or available_cores(), len(jobs))
+    threads = max(available_cores() // at_a_time, 1)
+    optimizers = Optimizers(settings, options.seed, threads)
+    with optimizers.warmed_up(policy):
+        sources = _load(jobs, flags, options.jobs)
     writer = Writer(settings, flags)
 
     def work(optimizer: Optimizer, task: tuple[Job, Program, Source]) -> Done | Failed:
@@ -124,7 +131,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         results = run_all(
             work,
             [(job, *source) for job, source in zip(jobs, sources, strict=True)],
-            lambda: Optimizer(settings, options.seed),
+            optimizers.take,
             jobs=options.jobs,
             on_done=lambda task, result: progress.advance(bar),
         )
@@ -135,6 +142,44 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     for reason in failures:
         print(f"codezero: {reason}", file=sys.stderr)
     return 1 if failures else 0
+
+
+class Optimizers:
+    """What each thread works with. The first is warmed up while the files are compiled.
+
+    Args:
+        threads: that one program may use.
+    """
+
+    def __init__(self, settings: EpisodeSettings, seed: int, threads: int) -> None:
+        self._make = partial(Optimizer, settings, seed, threads)
+        self._warm: list[Optimizer] = []
+
+    @contextmanager
+    def warmed_up(self, policy: Policy) -> Iterator[None]:
+        """Start the first one's process, and load the policy, while something else is done."""
+        first = self._make()
+        try:
+            first.warm_up(policy)
+            loading = threading.Thread(target=_warm_up, args=(policy,))
+            loading.start()
+            yield
+            loading.join()
+        except BaseException:
+            first.close()
+            raise
+        self._warm.append(first)
+
+    def take(self) -> Optimizer:
+        try:
+            return self._warm.pop()
+        except IndexError:
+            return self._make()
+
+
+def _warm_up(policy: Policy) -> None:
+    with suppress(CodeZeroError):  # which `run` raises again
+        policy.warm_up()
 
 
 def _policy(options: Options, settings: EpisodeSettings, one_list: bool) -> Policy:

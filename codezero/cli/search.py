@@ -14,7 +14,7 @@ from codezero.cli.output import progress_bar
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.corpus.corpus import Corpus
-from codezero.env.environment import make_settings
+from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
 from codezero.programs.load import LoadFailure, load_all

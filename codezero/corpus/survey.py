@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
-from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.session import Session, make_settings
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.files import replacing
 from codezero.parallel import run_all
@@ -81,9 +81,9 @@ class Surveyor:
     def __init__(self, trials: int, seed: int) -> None:
         self._trials = trials
         self._seed = seed
-        self._search = PhaseOrderingEnv(iter(()), space="sound")
+        self._search = Session(make_settings("sound", "instructions", "clang"))
         # The paper's passes and protocol: the figure is to be compared with its Figure D2.
-        self._walk = PhaseOrderingEnv(iter(()), space="autophase", protocol="paper")
+        self._walk = Session(make_settings("autophase", "instructions", "paper"))
         rng = np.random.default_rng(seed)
         steps = self._walk.settings.max_steps
         self._sequences = rng.integers(len(self._walk.settings.space), size=(SEQUENCES, steps))
@@ -112,7 +112,7 @@ class Surveyor:
         autophase = self._walk.settings.layout["autophase"]
         rows = []
         for sequence in self._sequences.tolist():
-            observation, _ = self._walk.reset(options={"program": program})
+            observation = self._walk.begin(program)
             row, is_over = [], False
             for step, action in enumerate(sequence, 1):
                 if not is_over:

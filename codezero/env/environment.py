@@ -2,74 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import operator
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsFloat, cast
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 
-from codezero._native import LLVMError
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace, load_space
-from codezero.env.episode import (
-    End,
-    Episode,
-    EpisodeSettings,
-    Function,
-    Observation,
-    Replayed,
-    Step,
-)
+from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace
+from codezero.env.episode import EpisodeSettings, Observation
 from codezero.env.programs import Programs, ProgramSource
 from codezero.env.reward import Costs, Reward
-from codezero.errors import ProgramError
-from codezero.isolation import Worker, WorkerFailure, WorkerTimedOut
-
-STEP_SECONDS = 10.0
-"""Default wall time of a step."""
-START_SECONDS = 60.0
-"""Wall time of a reset: parsing, and optimising once to measure the baseline."""
-
-Info = dict[str, Any]
-
-
-def make_settings(
-    space: PassSpace | str | Path,
-    objective: Objective | str,
-    protocol: Protocol | str,
-    max_steps: int = 45,
-    observe: Sequence[str] = (),
-    reward: Reward | str = Reward.SAVED,
-    restart: bool = False,
-    *,
-    keep_speed: bool = False,
-) -> EpisodeSettings:
-    """Settings from what a user may write: names for spaces, objectives and protocols.
-
-    Args:
-        keep_speed: leave out the space's passes that make programs slower.
-    """
-    space = space if isinstance(space, PassSpace) else load_space(space)
-    return EpisodeSettings(
-        space=space.keeping_speed() if keep_speed else space,
-        objective=Objective(objective),
-        protocol=Protocol(protocol),
-        max_steps=max_steps,
-        observe=tuple(observe),
-        reward=Reward(reward),
-        restart=restart,
-    )
-
-
-def options_of(settings: EpisodeSettings) -> dict[str, Any]:
-    """The options of an environment that make these settings: they have the same names."""
-    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+from codezero.env.session import STEP_SECONDS, Info, Session, make_settings, options_of
 
 
 def observation_space(settings: EpisodeSettings) -> gymnasium.Space[Observation]:
@@ -81,15 +27,7 @@ def observation_space(settings: EpisodeSettings) -> gymnasium.Space[Observation]
     return cast("gymnasium.Space[Observation]", box)
 
 
-class _Saved(NamedTuple):
-    """What an environment knows of a snapshot."""
-
-    actions: list[int]
-    passes: list[int]
-    best_passes: tuple[int, ...]
-
-
-class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
+class PhaseOrderingEnv(Session, gymnasium.Env[Observation, np.int64]):
     """Choose LLVM passes for a program, one a step.
 
     **Action**: an index into the pass space, ``Discrete(len(space))``. With ``restart`` there is
@@ -125,6 +63,7 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         step_seconds: wall time of a pass; a step that runs a list of them has as many times that.
         isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
+        threads: of the worker; see `Session`.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
@@ -142,41 +81,13 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         restart: bool = False,
         step_seconds: float = STEP_SECONDS,
         isolated: bool = True,
+        threads: int = 1,
     ) -> None:
-        self.settings = make_settings(
-            space, objective, protocol, max_steps, observe, reward, restart
-        )
-        self.action_space = gymnasium.spaces.Discrete(self.settings.num_actions)
-        self.observation_space = observation_space(self.settings)
-        if not step_seconds > 0:
-            raise ValueError(f"step_seconds is {step_seconds}; it is more than 0")
-        self.step_seconds = step_seconds
+        settings = make_settings(space, objective, protocol, max_steps, observe, reward, restart)
+        super().__init__(settings, step_seconds=step_seconds, isolated=isolated, threads=threads)
+        self.action_space = gymnasium.spaces.Discrete(settings.num_actions)
+        self.observation_space = observation_space(settings)
         self.programs = ProgramSource(programs)
-        self.actions: list[int] = []
-        """Actions of the episode so far."""
-        self.passes: list[int] = []
-        """Those that make the program what it is now: passes that changed something, since the
-        start or the last restart."""
-        self.best_passes: tuple[int, ...] = ()
-        """The same of the first program of the least cost."""
-        self.costs = Costs(0, 0)
-        self.cost = 0
-        self.best = 0
-        """The least cost of the episode so far."""
-        self.deadline = math.inf
-        """Monotonic time at which a step under way is abandoned, as if it had overrun
-        ``step_seconds``. For searches that have to end in time."""
-        self._observation = np.zeros(self.settings.observation_size, np.float32)
-        self._known_costs: dict[str, Costs] = {}
-        self._num_actions = self.settings.num_actions
-        self._saved: dict[int, _Saved] = {}
-        self._running = False
-        self._episode = None if isolated else Episode(self.settings)
-        self._worker = (
-            Worker("codezero.env.episode:Episode", {"settings": self.settings})
-            if isolated
-            else None
-        )
 
     @classmethod
     def of(
@@ -202,191 +113,19 @@ class PhaseOrderingEnv(gymnasium.Env[Observation, np.int64]):
         Raises:
             ProgramError: the program cannot be read, or LLVM fails before the first action.
         """
-        super().reset(seed=seed)
+        gymnasium.Env.reset(self, seed=seed)
         self._running = False
         if options and "program" in options:
             program = self.programs.load(options["program"])
         else:
             program = self.programs.next(self.np_random)
-        try:
-            known = self._known_costs.get(program.key)
-            self._observation, self.costs = self._call(
-                "start", program, known, timeout=START_SECONDS
-            )
-        except WorkerFailure as failure:
-            raise ProgramError(f"{program.name}: LLVM fails on it ({failure})") from None
-        except LLVMError as error:
-            raise ProgramError(f"{program.name}: {error}") from None
-        self._known_costs[program.key] = self.costs
-        self.actions, self.passes, self.best_passes = [], [], ()
-        self._saved.clear()
-        self._running = True
-        self.cost = self.best = self.costs.initial
-        return self._observation, {
+        observation = self.begin(program)
+        return observation, {
             "program": program.name,
             "initial": self.costs.initial,
             "baseline": self.costs.baseline,
             "cost": self.cost,
         }
 
-    def step(self, action: Any) -> tuple[Observation, SupportsFloat, bool, bool, Info]:
-        action = self._index(action)
-        if not self._running:
-            raise gymnasium.error.ResetNeeded("the episode is over: call reset first")
-        self.actions.append(action)
-        self._running = False  # until the answer is in
-        try:
-            step: Step = (
-                self._episode.step(action)
-                if self._episode is not None
-                else self._call("step", action, timeout=self._step_timeout(action))
-            )
-        except (WorkerFailure, LLVMError) as failure:
-            return self._observation, 0.0, False, True, self._failure_info(failure)
-        self._running = step.end is None
-        self._observation, self.cost = step.observation, step.cost
-        if action == self.settings.restart_action:
-            self.passes = []
-        elif step.changed:
-            self.passes.append(action)
-        if step.cost < self.best:
-            self.best, self.best_passes = step.cost, tuple(self.passes)
-        info: Info = {"cost": step.cost, "changed": step.changed}
-        if step.end is not None:
-            info["end"] = step.end.value
-        return step.observation, step.reward, step.terminated, step.truncated, info
-
-    def _index(self, action: Any) -> int:
-        # A tenth of the time that action_space.contains takes.
-        try:
-            index = operator.index(action)
-        except TypeError:
-            index = -1
-        if not 0 <= index < self._num_actions:
-            raise ValueError(f"{action!r} is no action: there are {self._num_actions}")
-        return index
-
-    def _step_timeout(self, action: int) -> float:
-        return self._in_time(self.step_seconds * self.settings.passes_of(action))
-
-    def _in_time(self, seconds: float) -> float:
-        return min(seconds, max(self.deadline - time.monotonic(), 0.0))
-
-    def _failure_info(self, failure: Exception) -> Info:
-        return {"cost": self.cost, **failure_info(failure, self.actions)}
-
-    @property
-    def observation(self) -> Observation:
-        """The last observation, of `reset`, `step` or `restore`."""
-        return self._observation
-
-    def save(self) -> int:
-        """Keep a snapshot of the program; returns a handle for `restore`.
-
-        Handles are good until the next reset, crash or timeout.
-        """
-        handle: int = self._call("save", timeout=self._in_time(self.step_seconds))
-        self._saved[handle] = _Saved(list(self.actions), list(self.passes), self.best_passes)
-        return handle
-
-    def restore(self, handle: int) -> Observation:
-        """Go back to a snapshot, and go on from there."""
-        self._observation, self.cost, self.best = self._call(
-            "restore", handle, timeout=self._in_time(self.step_seconds)
-        )
-        self._running = True
-        saved = self._saved[handle]
-        self.actions, self.passes = list(saved.actions), list(saved.passes)
-        self.best_passes = saved.best_passes
-        return self._observation
-
-    def drop(self, handle: int) -> None:
-        """Forget a snapshot."""
-        self._call("drop", handle, timeout=self.step_seconds)
-        del self._saved[handle]
-
-    def replay(
-        self, actions: Sequence[int], functions: Mapping[str, Sequence[int]] | None = None
-    ) -> Replayed:
-        """Run passes on the program as it is, to see with `finish` what they make of it.
-
-        Ends the episode. There are no limits on steps and growth, and nothing is measured.
-
-        Args:
-            functions: actions, all by function, that come after ``actions``, each list on the
-                function of that name alone.
-
-        Returns both without what changed nothing.
-
-        Raises:
-            WorkerFailure, LLVMError: LLVM fails on one of them.
-        """
-        self._running = False
-        functions = dict(functions or {})
-        passes = len(actions) + max(map(len, functions.values()), default=0)
-        seconds = self._in_time(self.step_seconds * max(passes, 1))
-        changed: Replayed = self._call("replay", list(actions), functions, timeout=seconds)
-        return changed
-
-    def functions(self) -> dict[str, int]:
-        """How many instructions each function has that has a body and a name."""
-        functions: dict[str, int] = self._call(
-            "functions", timeout=self._in_time(self.step_seconds)
-        )
-        return functions
-
-    def extract(self, names: Sequence[str], actions: Sequence[int]) -> list[Function]:
-        """Functions as programs of their own; see `Episode.extract`."""
-        functions: list[Function] = self._call(
-            "extract", list(names), list(actions), timeout=self._in_time(START_SECONDS)
-        )
-        return functions
-
-    def finish(self) -> tuple[bool, int, bytes]:
-        """The program as it is now, made ready for code generation; the episode can go on.
-
-        Returns whether that changed anything, the cost, and the bitcode; see `Episode.finish`.
-        """
-        finished: tuple[bool, int, bytes] = self._call(
-            "finish", timeout=self._in_time(START_SECONDS)
-        )
-        return finished
-
-    def baseline_bitcode(self) -> bytes:
-        """The program as the baseline makes it."""
-        bitcode: bytes = self._call("baseline_bitcode", timeout=START_SECONDS)
-        return bitcode
-
-    def pass_seconds(self) -> float:
-        """Wall time spent inside LLVM's passes in this episode."""
-        seconds: float = self._call("pass_seconds", timeout=self.step_seconds)
-        return seconds
-
-    def interrupt(self) -> None:
-        """End the call under way, and the environment with it. May be called from any thread."""
-        if self._worker is not None:
-            self._worker.interrupt()
-
-    def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-
-    def _call(self, method: str, *args: Any, timeout: float) -> Any:
-        if self._worker is not None:
-            try:
-                return self._worker.call(method, *args, timeout=timeout)
-            except WorkerFailure:
-                self._running = False
-                raise
-        return getattr(self._episode, method)(*args)
-
-
-def failure_info(failure: Exception, actions: list[int]) -> Info:
-    """What the last step of a failed episode says of the failure."""
-    if isinstance(failure, WorkerTimedOut):
-        end = End.TIMEOUT
-    elif isinstance(failure, WorkerFailure):
-        end = End.CRASH
-    else:
-        end = End.ERROR
-    return {"end": end.value, "error": str(failure), "actions": list(actions)}
+    def _needs_reset(self) -> Exception:
+        return gymnasium.error.ResetNeeded("the episode is over: call reset first")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -29,6 +31,9 @@ from codezero.programs.load import FINISH, parse_module
 NUM_AUTOPHASE = 56
 EXTRA_PARTS = {"sizes": 4, "margins": 2, "shape": len(SHAPE_FEATURES)}
 """What may be observed beside the paper's features and histogram, and how many numbers each is."""
+
+NUM_FEATURES = NUM_AUTOPHASE + len(SHAPE_FEATURES) + 1
+"""Of a program in one state; see `Features`."""
 
 RESTART = "restart"
 """The action that goes back to the start, by name."""
@@ -168,6 +173,28 @@ class Replayed(NamedTuple):
     """On single functions, by name; those are left out for which nothing did."""
 
 
+class Tried(NamedTuple):
+    """What a list of passes made of the program as it is at the start."""
+
+    cost: int | None
+    """None where LLVM reported an error, or the program grew past the limit."""
+    passes: tuple[int, ...]
+    """Those that changed something."""
+    seconds: float
+    """Wall time of the passes, of one thread."""
+
+
+class Features(NamedTuple):
+    """What a program is made of, at the start and as the baseline makes it.
+
+    Each float32, shape (`NUM_FEATURES`,): Autophase over the instruction count, native/shape.h, and
+    ln of the instruction count.
+    """
+
+    initial: Observation
+    baseline: Observation
+
+
 class Function(NamedTuple):
     """A function as a program of its own: other functions are only declared."""
 
@@ -196,12 +223,19 @@ class _State:
 
 
 class Episode:
-    """A program under optimisation. Methods may end the process: run it in a worker."""
+    """A program under optimisation. Methods may end the process: run it in a worker.
 
-    def __init__(self, settings: EpisodeSettings) -> None:
+    Args:
+        threads: that it may use, where it has several states of the program to look at.
+    """
+
+    def __init__(self, settings: EpisodeSettings, threads: int = 1) -> None:
         self.settings = settings
+        self._threads = ThreadPoolExecutor(threads)
         self._layout = settings.layout
         self._program: Program | None = None
+        self._tried: list[tuple[Module, int | None]] = []
+        self._optimized: Module | None = None
         self._snapshots: dict[int, _State] = {}
         self._next_snapshot = 0
 
@@ -217,9 +251,10 @@ class Episode:
             CodegenError: objective ``text``, if there is no code for what the baseline makes of it,
                 as for a target without a code generator.
         """
-        module = parse_module(program)
         self._program = program
-        self.settings.protocol.prepare(module)
+        module = self._fresh()
+        self._tried = []
+        self._optimized = None
         self._costs = costs or self._measure_costs(module)
         module.warm_up()
         observation = np.zeros(self.settings.observation_size, np.float32)
@@ -335,20 +370,54 @@ class Episode:
         """Forget a snapshot."""
         del self._snapshots[handle]
 
+    def features(self) -> Features:
+        """Of the program that the episode began with."""
+        initial = self._state.module if self._state.is_start else self._fresh()
+        return Features(_features(initial), _features(self._baseline()))
+
+    def try_lists(self, lists: Sequence[Sequence[int]]) -> list[Tried]:
+        """What some lists of passes make of the program, each from the start; see `finish_list`."""
+        results = list(self._threads.map(self._try_list, lists))
+        self._tried = [(module, tried.cost) for module, tried in results]
+        return [tried for _, tried in results]
+
+    def _try_list(self, actions: Sequence[int]) -> tuple[Module, Tried]:
+        module, changed, began = self._fresh(), [], time.perf_counter()
+        cost: int | None = None
+        with contextlib.suppress(LLVMError):
+            for action in actions:
+                if self.settings.space.passes[action].run(module):
+                    changed.append(action)
+                    if module.instruction_count() > self._max_instructions:
+                        break
+            else:
+                cost = self._measure_or_initial(module)
+        return module, Tried(cost, tuple(changed), time.perf_counter() - began)
+
+    def finish_list(self, index: int) -> tuple[bool, int, bytes]:
+        """As `finish`, of what one of the last lists tried has made."""
+        return self._finish(*self._tried[index])
+
     def finish(self) -> tuple[bool, int, bytes]:
         """Do what has to be done before code generation, verify, and hand over the program.
 
         Returns whether `FINISH` changed the program, its cost afterwards and its bitcode. Raises
         `VerificationError` if passes broke the program.
         """
-        module = self._state.module.clone()
+        return self._finish(self._state.module, None)
+
+    def _finish(self, module: Module, cost: int | None) -> tuple[bool, int, bytes]:
+        """Finish a module, of this cost if it is known."""
+        module = module.clone()
         changed = module.run(FINISH)
         module.verify()
-        return changed, self._measure(module), module.bitcode()
+        if changed or cost is None:
+            cost = self._measure(module)
+        return changed, cost, module.bitcode()
 
     def baseline_bitcode(self) -> bytes:
         """The program as the baseline makes it."""
-        return self._run_baseline().bitcode()
+        return self._baseline().bitcode()
 
     def pass_seconds(self) -> float:
         """Wall time spent inside LLVM's passes in this episode."""
@@ -370,10 +439,11 @@ class Episode:
 
     def _measure_costs(self, module: Module) -> Costs:
         """Of a program at the start, and as the baseline makes it."""
-        optimized = self._run_baseline()
+        initial = self._threads.submit(self._measure, module)
+        optimized = self._baseline()
         baseline = self._measure(optimized)
         try:
-            return Costs(self._measure(module), baseline)
+            return Costs(initial.result(), baseline)
         except CodegenError:
             # As many bytes an instruction as there are in what the baseline makes of it.
             growth = module.instruction_count() / max(optimized.instruction_count(), 1)
@@ -388,12 +458,20 @@ class Episode:
                 raise
             return self._costs.initial
 
-    def _run_baseline(self) -> Module:
+    def _fresh(self) -> Module:
+        """The program as it is at the start."""
         assert self._program is not None
         module = parse_module(self._program)
         self.settings.protocol.prepare(module)
-        self.settings.protocol.run_baseline(module, self._program.options)
         return module
+
+    def _baseline(self) -> Module:
+        """The program as the baseline makes it, which is kept until the next one begins."""
+        if self._optimized is None:
+            assert self._program is not None
+            self._optimized = self._fresh()
+            self.settings.protocol.run_baseline(self._optimized, self._program.options)
+        return self._optimized
 
     def _observe(self) -> Observation:
         state = self._state
@@ -411,3 +489,12 @@ class Episode:
                 math.log(max(state.best, 1) / baseline),
             )
         return state.observation.copy()
+
+
+def _features(module: Module) -> Observation:
+    """See `Features`."""
+    features = np.zeros(NUM_FEATURES, np.float32)
+    instructions = module.observe(features[:NUM_AUTOPHASE])
+    module.observe_shape(features[NUM_AUTOPHASE:-1])
+    features[-1] = math.log(max(instructions, 1))
+    return features

@@ -20,17 +20,17 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace
-from codezero.env.environment import (
+from codezero.env.environment import observation_space
+from codezero.env.episode import End
+from codezero.env.programs import Programs, ProgramSource
+from codezero.env.reward import Costs, Reward
+from codezero.env.session import (
     START_SECONDS,
     STEP_SECONDS,
     Info,
     failure_info,
     make_settings,
-    observation_space,
 )
-from codezero.env.episode import End
-from codezero.env.programs import Programs, ProgramSource
-from codezero.env.reward import Costs, Reward
 from codezero.env.shared import SharedSteps
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import Worker, WorkerFailure

@@ -12,7 +12,7 @@ from codezero.corpus.corpus import Corpus
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
-from codezero.parallel import run_all
+from codezero.parallel import available_cores, run_all
 from codezero.programs.load import LoadFailure, load_all
 from codezero.programs.suites import find_suites
 from codezero.search.policy import Policy
@@ -189,7 +189,11 @@ def evaluate(
             result.functions,
         )
 
-    results = run_all(work, tasks, lambda: Optimizer(settings, seed), jobs=jobs, on_done=on_done)
+    jobs = min(jobs or available_cores(), max(len(tasks), 1))
+    threads = max(available_cores() // jobs, 1)
+    results = run_all(
+        work, tasks, lambda: Optimizer(settings, seed, threads), jobs=jobs, on_done=on_done
+    )
     failures += (result for result in results if isinstance(result, Failure))
     return [result for result in results if isinstance(result, ProgramResult)], failures
 

@@ -17,8 +17,8 @@ from codezero.compiler.program import Program
 from codezero.dreamer.policy import Actor
 from codezero.dreamer.replay import smooth, unsmooth
 from codezero.dreamer.rssm import State
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.reward import Costs
+from codezero.env.session import Session
 from codezero.errors import CodeZeroError
 from codezero.parallel import run_all
 from codezero.search.sequences import FAILURES
@@ -87,7 +87,7 @@ class Foreseer:
         self._actions = actions
         self._seed = seed
         step_seconds = networks.config.task.step_seconds
-        self._env = PhaseOrderingEnv.of(networks.settings, step_seconds=step_seconds)
+        self._env = Session(networks.settings, step_seconds=step_seconds)
 
     def run(self, program: Program) -> Foresight:
         """Raises `ProgramError` for a program that LLVM fails on before the first pass."""
@@ -115,7 +115,7 @@ class Foreseer:
         self, program: Program
     ) -> tuple[npt.NDArray[np.float32], list[int], list[int], list[float]]:
         """Observations (L + 1, D), the L actions, L + 1 costs and L rewards."""
-        observation, _ = self._env.reset(options={"program": program})
+        observation = self._env.begin(program)
         observations, costs = [observation], [self._env.cost]
         actions: list[int] = []
         rewards: list[float] = []

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from codezero.agents.agent import Agent
+from codezero.agents.agent import Agent, Trained, read_trained
 from codezero.agents.view import View
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import Session
 from codezero.errors import CodeZeroError
-from codezero.search.budget import Budget, Meter
+from codezero.portfolio.portfolio import Portfolio
+from codezero.portfolio.search import PortfolioSearch
+from codezero.search.budget import UNLIMITED, Budget, Meter
 from codezero.search.functions import FunctionSearch
 from codezero.search.guided import GuidedSearch
 from codezero.search.policy import AGENT, AGENT_WHOLE, Found
@@ -28,12 +30,15 @@ MOST_FOR_FUNCTIONS = 0.8
 
 
 class AgentPolicy:
-    """Takes the action that the agent thinks best, at every step of one episode.
+    """What an agent chooses in one trial, and what it comes to with a budget.
 
-    Beside that some of the space's lists are tried, which take about as long; then the same for
-    every function by itself, from the best of them: see `codezero.search.functions`. That is the
-    trial, which a budget does not cut short. With what is left of one it goes on from there; see
-    `codezero.search.guided`.
+    The trial is a few lists of its portfolio, tried side by side. A budget does not cut it short.
+    What is left of one goes for the portfolio's other lists; for a trajectory, the action that the
+    agent thinks best at every step of an episode; for the same on every function by itself, see
+    `codezero.search.functions`; and then for going on from the best, see `codezero.search.guided`.
+
+    Of an agent that has no portfolio, the trial is the trajectory, with some of the space's lists,
+    and the functions.
 
     Args:
         folder: the agent's.
@@ -54,35 +59,85 @@ class AgentPolicy:
         return name if self._budget == ONE_TRIAL else f"{name}:{self._budget}"
 
     @cached_property
+    def _trained(self) -> Trained:
+        return read_trained(self._folder)
+
+    @cached_property
     def _agent(self) -> Agent:
         return Agent(self._folder)
 
+    @cached_property
+    def _portfolio(self) -> Portfolio | None:
+        return Portfolio(self._folder) if Portfolio.is_in(self._folder) else None
+
+    @property
+    def _is_lists_alone(self) -> bool:
+        return self._budget == ONE_TRIAL and Portfolio.is_in(self._folder)
+
+    def warm_up(self) -> None:
+        """Load what `run` needs."""
+        if self._portfolio is None or not self._is_lists_alone:
+            self._agent.begin()
+
     def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
-        trained = self._agent.settings
+        return settings if self._is_lists_alone else self._shown(settings)
+
+    def _shown(self, settings: EpisodeSettings) -> EpisodeSettings:
+        """Settings of an environment in which the agent can act by itself."""
+        trained = self._trained.settings
         return replace(settings, observe=trained.observe, restart=trained.restart)
 
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` if the agent does not know a pass, or takes other steps."""
-        trained = self._agent.settings
-        wanted = f"it takes --space {self._agent.space_source} and --max-steps {trained.max_steps}"
+        trained, source = self._trained
+        wanted = f"it takes --space {source} and --max-steps {trained.max_steps}"
         try:
-            View(trained, self.adapt(settings))
+            View(trained, self._shown(settings))
         except CodeZeroError as error:
             raise CodeZeroError(f"{self.name}: {error}; {wanted}") from None
         if settings.max_steps != trained.max_steps:
             raise CodeZeroError(f"{self.name} was trained for other steps: {wanted}")
 
-    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
         """The trial, which is played to its end, and what the rest of the budget goes for."""
-        agent, meter = self._agent, Meter(self._budget)
-        search = GuidedSearch(env, program, agent, View(agent.settings, env.settings), rng)
-        whole = search.begin()
+        meter = Meter(self._budget)
+        if self._portfolio is None:
+            return self._play(env, program, rng, meter)
+        lists = PortfolioSearch(env, program, self._portfolio)
+        found = lists.begin()
+        meter.trials = found.trials
+        if self._budget == ONE_TRIAL or meter.spent():
+            return found
+        found = lists.go_on(meter.left())
+        meter.trials = found.trials
+        if meter.spent():
+            return found
+        return self._play(env, program, rng, meter, found)
+
+    def _play(
+        self,
+        env: Session,
+        program: Program,
+        rng: np.random.Generator,
+        meter: Meter,
+        before: Found | None = None,
+    ) -> Found:
+        """The agent's own trajectory, then functions, then both again with what is left.
+
+        Args:
+            before: what lists have come to. Without it, this is the trial.
+        """
+        agent = self._agent
+        search = GuidedSearch(env, program, agent, View(agent.settings, env.settings), rng, before)
+        whole = search.begin(meter if before else None)
+        meter.trials = whole.trials
         if not self._by_function:
-            meter.trials = whole.trials
             return whole if meter.spent() else search.go_on(meter.left())
+        if before and meter.spent():
+            return whole
         began = time.monotonic()
         functions = FunctionSearch(env, program, whole, agent, rng)
-        found = functions.begin()
+        found = functions.begin(meter.left() if before else UNLIMITED)
         meter.trials = found.trials
         if meter.spent():
             return found

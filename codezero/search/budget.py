@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.session import Session
 from codezero.errors import CodeZeroError
 
 _SECONDS_PER = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -55,7 +55,7 @@ class Budget:
         )
 
     @contextmanager
-    def spend(self, env: PhaseOrderingEnv, meter: Meter | None = None) -> Iterator[Meter]:
+    def spend(self, env: Session, meter: Meter | None = None) -> Iterator[Meter]:
         """Count, from now or by a meter that runs. What ``env`` does ends with the time.
 
         One budget may be spent within another: neither's time is overrun.

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
 from codezero.env.reward import Costs
+from codezero.env.session import Session
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.parallel import run_all, run_each
 from codezero.search.budget import Budget, Meter
@@ -132,9 +132,7 @@ class ListSearch:
             changed[rng.integers(len(changed))] = int(rng.integers(space))
         return tuple(changed)
 
-    def _race(
-        self, env: PhaseOrderingEnv, actions: tuple[int, ...], meter: Meter
-    ) -> FixedList | None:
+    def _race(self, env: Session, actions: tuple[int, ...], meter: Meter) -> FixedList | None:
         """A list on one program after the other; None as soon as it is behind, or time is up."""
         gains = np.zeros(len(self.programs))
         look = FIRST_LOOK
@@ -161,21 +159,21 @@ class ListSearch:
     def _costs(self, programs: Sequence[Program]) -> list[Costs | None]:
         """None where LLVM fails."""
 
-        def measure(env: PhaseOrderingEnv, program: Program) -> Costs | None:
+        def measure(env: Session, program: Program) -> Costs | None:
             try:
-                env.reset(options={"program": program})
+                env.begin(program)
             except ProgramError:
                 return None
             return env.costs
 
-        make = partial(PhaseOrderingEnv.of, self._settings)
+        make = partial(Session, self._settings)
         return run_all(measure, programs, make, jobs=self._jobs)
 
-    def _make_env(self) -> PhaseOrderingEnv:
-        return PhaseOrderingEnv.of(self._settings, self._known_costs)
+    def _make_env(self) -> Session:
+        return Session(self._settings, self._known_costs)
 
 
-def _gain(env: PhaseOrderingEnv, program: Program, actions: Sequence[int]) -> float:
+def _gain(env: Session, program: Program, actions: Sequence[int]) -> float:
     """ln(baseline / best prefix); 0 where the baseline is smaller, or LLVM fails."""
     try:
         found = best_prefix(env, program, actions, Meter(Budget()))

@@ -19,8 +19,8 @@ from codezero._native import LLVMError
 from codezero.agents.agent import Agent
 from codezero.agents.view import View
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import Function
+from codezero.env.session import Session
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.search.budget import UNLIMITED, Budget, Meter
@@ -43,7 +43,7 @@ class FunctionSearch:
 
     def __init__(
         self,
-        env: PhaseOrderingEnv,
+        env: Session,
         program: Program,
         whole: Found,
         agent: Agent,
@@ -87,12 +87,12 @@ class FunctionSearch:
 
     def _begin(self, meter: Meter) -> None:
         env, space, began = self._env, self._env.settings.space, time.monotonic()
-        env.reset(options={"program": self._program})
+        env.begin(self._program)
         actions = space.expand(self._whole.actions)
         if actions != self._whole.actions:
             # Of lists much changes nothing, and would keep what comes before it for all functions.
             actions = env.replay(actions).actions
-            env.reset(options={"program": self._program})
+            env.begin(self._program)
         self._shared, self._tail = space.split(actions)
         env.replay(self._shared)
         self._sizes = sizes = env.functions()
@@ -131,7 +131,7 @@ class FunctionSearch:
         whole = replace(self._whole, trials=trials)
         if not chosen:
             return whole
-        env.reset(options={"program": self._program})
+        env.begin(self._program)
         changed = env.replay(
             self._shared, {name: chosen.get(name, self._tail) for name in self._sizes}
         )

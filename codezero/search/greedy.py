@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import Session
 from codezero.isolation import WorkerFailure
 from codezero.search.budget import Budget, Meter
 from codezero.search.policy import Found
@@ -37,12 +37,15 @@ class GreedySearch:
     def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
         return settings
 
+    def warm_up(self) -> None:
+        """Nothing to do."""
+
     def check(self, settings: EpisodeSettings) -> None:
         """It can act under any."""
 
-    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
         with self.budget.spend(env) as meter:
-            env.reset(options={"program": program})
+            env.begin(program)
             climb = _Climb(env, program)
             # A snapshot may fail, or the time be up: what has been found by then stands.
             with contextlib.suppress(WorkerFailure):
@@ -53,7 +56,7 @@ class GreedySearch:
 class _Climb:
     """The state of one greedy search: where it stands, and a snapshot of the program there."""
 
-    def __init__(self, env: PhaseOrderingEnv, program: Program) -> None:
+    def __init__(self, env: Session, program: Program) -> None:
         self._env = env
         self._program = program
         self._failing: set[int] = set()
@@ -117,7 +120,7 @@ class _Climb:
     def _return_here(self) -> None:
         """The worker and its snapshot are gone: replay the actions on a new one."""
         env = self._env
-        env.reset(options={"program": self._program})
+        env.begin(self._program)
         for action in self.actions:
             _, _, _, _, info = env.step(action)
             if info.get("end") in FAILURES:

@@ -17,7 +17,7 @@ import numpy as np
 from codezero.agents.agent import Agent, Decision, Memory
 from codezero.agents.view import View
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
+from codezero.env.session import Session
 from codezero.isolation import WorkerFailure
 from codezero.search.budget import Budget, Meter
 from codezero.search.policy import Found
@@ -57,16 +57,19 @@ class GuidedSearch:
     Args:
         env: shows what the agent has to see.
         view: the agent's, of the environment.
+        before: what lists have come to already. Those of the space are then not tried.
     """
 
     def __init__(
         self,
-        env: PhaseOrderingEnv,
+        env: Session,
         program: Program,
         agent: Agent,
         view: View,
         rng: np.random.Generator,
+        before: Found | None = None,
     ) -> None:
+        self._before = before
         self._env = env
         self._program = program
         self._agent = agent
@@ -99,12 +102,16 @@ class GuidedSearch:
         Each list is tried from the start, those first that come first in the space, as many as
         together have no more passes than a trial has steps.
         """
-        self._env.reset(options={"program": self._program})
+        self._env.begin(self._program)
         self._cost = self._env.cost
-        self._lists = self._allowed_lists()
+        if self._before is None:
+            self._lists = self._allowed_lists()
+        elif self._before.cost < self._cost:
+            self._cost, self._passes = self._before.cost, self._before.actions
+            self._trajectory = list(self._before.actions)
         memory = self._agent.begin()
         self._play(memory, self._decide(memory), meter, greedy=True)
-        self._trials = 1
+        self._trials = 1 if self._before is None else self._before.trials + 1
         settings = self._env.settings
         most = settings.max_steps
         for action in list(self._lists):
@@ -166,7 +173,7 @@ class GuidedSearch:
 
     def _try_list(self, action: int) -> None:
         self._lists.remove(action)
-        self._env.reset(options={"program": self._program})
+        self._env.begin(self._program)
         self._take(action)
 
     def _play_uniformly(self, meter: Meter) -> None:
@@ -212,7 +219,7 @@ class GuidedSearch:
     def _keep_states(self, meter: Meter) -> None:
         """Walk along the best trajectory once more, and keep what is different on the way."""
         env = self._env
-        env.reset(options={"program": self._program})
+        env.begin(self._program)
         memory = self._agent.begin()
         for step in range(len(self._trajectory) + 1):
             changed = True

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from codezero.compiler.frontends import exists
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import Session
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget
 
 AGENT, AGENT_WHOLE = "agent", "agent-whole"
 """Names of the agent that chooses for every function, and of the one whose choice is one list."""
+
+
+class Made(NamedTuple):
+    """A program that passes have made, ready for code generation; see `Episode.finish`."""
+
+    finish_changed: bool
+    cost: int
+    bitcode: bytes
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Found:
     """Episodes begun, or for greedy search actions tried."""
     functions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """What comes after that: for each function, by name, its own."""
+    made: Made | None = field(default=None, repr=False)
+    """What they make of the program, where the policy has it at hand, verified."""
 
 
 class Policy(Protocol):
@@ -45,7 +55,10 @@ class Policy(Protocol):
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` if the policy cannot act under these settings."""
 
-    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+    def warm_up(self) -> None:
+        """Load what `run` needs, where that takes time. Raises `CodeZeroError` as `run` would."""
+
+    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
         """Choose passes for ``program`` by acting in ``env``.
 
         Crashes and timeouts of LLVM cost the episode they happen in. Raises `ProgramError` when

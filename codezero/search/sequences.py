@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from codezero.compiler.program import Program
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import RESTART, End, EpisodeSettings
+from codezero.env.session import Session
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget, Meter
 from codezero.search.policy import Found
@@ -19,11 +19,9 @@ FAILURES = frozenset((End.CRASH.value, End.TIMEOUT.value, End.ERROR.value))
 """Ends after which the program, as it was, is gone."""
 
 
-def best_prefix(
-    env: PhaseOrderingEnv, program: Program, actions: Iterable[int], meter: Meter
-) -> Found:
+def best_prefix(env: Session, program: Program, actions: Iterable[int], meter: Meter) -> Found:
     """Run one episode; the shortest prefix with the lowest cost in it."""
-    env.reset(options={"program": program})
+    env.begin(program)
     for action in actions:
         if meter.out_of_time():
             break
@@ -48,10 +46,13 @@ class RandomSearch:
     def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
         return settings
 
+    def warm_up(self) -> None:
+        """Nothing to do."""
+
     def check(self, settings: EpisodeSettings) -> None:
         """It can act under any."""
 
-    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
         best: Found | None = None
         with self.budget.spend(env) as meter:
             while best is None or not meter.spent():
@@ -87,11 +88,14 @@ class FixedSequence:
     def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
         return replace(settings, restart=settings.restart or RESTART in self.passes)
 
+    def warm_up(self) -> None:
+        """Nothing to do."""
+
     def check(self, settings: EpisodeSettings) -> None:
         """Raises `CodeZeroError` for a pass that the space has not, or too many of them."""
         self.actions(self.adapt(settings))
 
-    def run(self, env: PhaseOrderingEnv, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
         with Budget().spend(env) as meter:
             return best_prefix(env, program, self.actions(env.settings), meter)
 

@@ -16,8 +16,8 @@ import numpy as np
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import PassSpace
-from codezero.env.environment import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
+from codezero.env.session import Session
 from codezero.isolation import CommandRunner, Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_all
 from codezero.reduction import reduce_list
@@ -80,7 +80,7 @@ def policy_cases(
     """
     policy.check(settings)
 
-    def choose(env: PhaseOrderingEnv, program: Program) -> Case:
+    def choose(env: Session, program: Program) -> Case:
         found = policy.run(env, program, np.random.default_rng(seed))
         space, passes = settings.space, settings.space.passes
         steps = [Step(passes[action]) for action in space.expand(found.actions)]
@@ -89,9 +89,7 @@ def policy_cases(
         return Case(program, tuple(steps))
 
     adapted = policy.adapt(settings)
-    return run_all(
-        choose, programs, lambda: PhaseOrderingEnv.of(adapted), jobs=jobs, on_done=on_done
-    )
+    return run_all(choose, programs, lambda: Session(adapted), jobs=jobs, on_done=on_done)
 
 
 class Fuzzer:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from codezero.env.environment import options_of
 from codezero.env.episode import EpisodeSettings
 from codezero.env.programs import Programs
+from codezero.env.session import options_of
 from codezero.env.vector import PhaseOrderingVectorEnv
 
 ENVS_PER_CORE = 2

@@ -1,0 +1,278 @@
+"""Make a portfolio from tables: which lists are in it, and what chooses among them. Needs torch.
+
+The lists are taken greedily, by what each adds on the training programs to the best of those before
+it (Xu et al., "Hydra: automatically configuring algorithms for portfolio-based selection", AAAI
+2010, takes them in that way). What chooses is a mixture: programs are of a number of kinds; on one
+kind, every list's gain has a Laplace distribution; and a network tells the kind from the features.
+Both are learned together, by maximum likelihood. Kinds rather than a forecast for each list, since
+what a second list adds depends on what the first has already gained on the same program.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codezero.agents.export import write_graph
+from codezero.errors import CodeZeroError
+from codezero.files import replacing
+from codezero.portfolio.portfolio import DESCRIPTION, FORMAT, NETWORK, Portfolio, order
+from codezero.portfolio.table import Float, ListTable
+
+CLIP = 4.0
+"""Standard deviations from the mean that a feature counts for."""
+GAINS = (-0.2, 0.6)
+"""Beyond these, a gain or a loss counts as no more."""
+
+
+@dataclass(frozen=True)
+class PortfolioConfig:
+    """How a portfolio is made."""
+
+    size: int = 32
+    """Lists in it."""
+    price: float = 0.0005
+    """What a list has to gain, as a logarithm, for as much time as the baseline takes."""
+    most_work: float = 5.0
+    """Time of a trial's lists together, over the baseline's."""
+    kinds: int = 64
+    """Of programs."""
+    prior: float = 0.3
+    """Weight of how frequent kinds are among all programs, against what the network tells."""
+    hidden: int = 128
+    members: int = 3
+    """Networks whose mean decides."""
+    epochs: int = 60
+    batch: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    dropout: float = 0.3
+    noise: float = 0.1
+    """Added to features in training, in standard deviations."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("size", "kinds", "hidden", "members", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise CodeZeroError(f"portfolio: {name} is at least 1")
+        if not 0 <= self.prior <= 1:
+            raise CodeZeroError("portfolio: prior is between 0 and 1")
+
+
+def choose_lists(table: ListTable, size: int, price: float) -> list[int]:
+    """Indices of lists taken greedily; those that no program gains from are left out."""
+    saved, work = table.saved, np.nan_to_num(table.work, nan=0.0).mean(0)
+    equal = np.full(len(saved), 1 / len(saved), np.float32)
+    useful = np.flatnonzero(saved.max(0) > 0)
+    return order(equal, saved, price * work, useful.tolist())[:size]
+
+
+class Member(nn.Module):
+    """One network of the mixture.
+
+    Args:
+        gains: of training programs, shape (P, L): the kinds begin as some of them.
+    """
+
+    def __init__(self, features: int, gains: Tensor, config: PortfolioConfig) -> None:
+        super().__init__()
+        first = torch.randint(len(gains), (config.kinds,))
+        self.location = nn.Parameter(gains[first].clone())
+        self.log_scale = nn.Parameter(torch.full_like(self.location, -3.5))
+        self.network = nn.Sequential(
+            nn.Linear(features, config.hidden),
+            nn.LayerNorm(config.hidden),
+            nn.SiLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, config.kinds),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Log-probabilities of kinds, shape (B, kinds)."""
+        return F.log_softmax(self.network(features), -1)
+
+    def likelihood(self, gains: Tensor) -> Tensor:
+        """Of gains (B, L) on each kind, as a logarithm, shape (B, kinds).
+
+        A list's counts for a quarter: what lists gain on one program is not independent.
+        """
+        scale = self.log_scale.clamp(-6.0, 0.0)
+        distance = (gains[:, None] - self.location).abs() / scale.exp()
+        return (-distance - scale - math.log(2)).sum(-1) / 4
+
+    def posterior(self, features: Tensor, gains: Tensor) -> Tensor:
+        """Probabilities of kinds where the gains are known, shape (B, kinds)."""
+        return torch.softmax(self(features) + self.likelihood(gains), -1)
+
+
+class Chooser(nn.Module):
+    """What a portfolio's network file has: features to scenarios.
+
+    Args:
+        gains: of each scenario, shape (S, L); of each member its kinds.
+        frequency: of each scenario among all programs, shape (S,).
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    scenarios: Tensor
+    frequency: Tensor
+
+    def __init__(
+        self,
+        mean: Tensor,
+        deviation: Tensor,
+        members: Sequence[Member],
+        gains: Tensor,
+        frequency: Tensor,
+        prior: float,
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(member.network for member in members)
+        self.prior = prior
+        for name, value in (
+            ("mean", mean),
+            ("deviation", deviation),
+            ("scenarios", gains),
+            ("frequency", frequency),
+        ):
+            self.register_buffer(name, value)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of scenarios (B, S), and gains (B, S, L), of features (B, 2 * NUM_FEATURES)."""
+        scaled = scale(features, self.mean, self.deviation)
+        told = torch.cat([torch.softmax(member(scaled), -1) for member in self.members], -1)
+        weights = (1 - self.prior) * told / len(self.members) + self.prior * self.frequency
+        return weights, self.scenarios.expand(features.shape[0], -1, -1)
+
+
+def squash(features: Tensor) -> Tensor:
+    """Ratios from a thousandth to one apart, counts and logarithms as they are or nearly."""
+    return features.sign() * torch.log1p(100 * features.abs())
+
+
+def scale(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    return ((squash(features) - mean) / deviation).clamp(-CLIP, CLIP)
+
+
+def train(table: ListTable, config: PortfolioConfig) -> tuple[ListTable, Chooser]:
+    """The portfolio's lists, as a table, and what chooses among them.
+
+    Raises:
+        CodeZeroError: no list makes any program smaller than the baseline does.
+    """
+    torch.manual_seed(config.seed)
+    chosen = choose_lists(table, config.size, config.price)
+    if not chosen:
+        raise CodeZeroError("no list of the table makes a program smaller than the baseline does")
+    table = table.with_lists(chosen)
+    squashed = squash(torch.from_numpy(table.features))
+    mean, deviation = squashed.mean(0), squashed.std(0) + 1e-2
+    features = scale(torch.from_numpy(table.features), mean, deviation)
+    gains = torch.from_numpy(np.nan_to_num(table.gains, nan=GAINS[0])).clamp(*GAINS)
+    saved = torch.from_numpy(table.saved)
+    members, scenarios, frequencies = [], [], []
+    for _ in range(config.members):
+        member = _train_member(features, gains, config)
+        with torch.no_grad():
+            posterior = member.posterior(features, gains)
+        members.append(member)
+        scenarios.append((posterior.T @ saved) / posterior.sum(0).clamp(min=1e-6)[:, None])
+        frequencies.append(posterior.mean(0) / config.members)
+    chooser = Chooser(
+        mean, deviation, members, torch.cat(scenarios), torch.cat(frequencies), config.prior
+    )
+    return table, chooser.eval()
+
+
+def _train_member(features: Tensor, gains: Tensor, config: PortfolioConfig) -> Member:
+    member = Member(features.shape[1], gains, config)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": member.network.parameters(), "weight_decay": config.weight_decay},
+            {"params": [member.location, member.log_scale], "weight_decay": 0.0},
+        ]
+    )
+    batches = list(_batches(len(features), config))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=len(batches)
+    )
+    for rows in batches:
+        seen = features[rows] + config.noise * torch.randn(len(rows), features.shape[1])
+        loss = -torch.logsumexp(member(seen) + member.likelihood(gains[rows]), -1).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return member.eval()
+
+
+def _batches(programs: int, config: PortfolioConfig) -> Iterator[Tensor]:
+    for _ in range(config.epochs):
+        yield from torch.randperm(programs).split(config.batch)  # type: ignore[no-untyped-call]
+
+
+def write(folder: Path, lists: ListTable, chooser: Chooser, config: PortfolioConfig) -> None:
+    """Write a portfolio to an agent's folder."""
+    description = {
+        "format": FORMAT,
+        "objective": lists.objective,
+        "protocol": lists.protocol,
+        "price": config.price,
+        "most_work": config.most_work,
+        "trained": {"programs": len(lists.programs), "config": asdict(config)},
+        "work": [round(float(each), 3) for each in np.nanmean(lists.work, 0)],
+        "lists": lists.lists,
+    }
+    with replacing(folder / NETWORK) as temporary:
+        write_graph(
+            chooser,
+            (torch.from_numpy(lists.features[:2]),),
+            temporary,
+            inputs=["features"],
+            outputs=["weights", "gains"],
+        )
+    with replacing(folder / DESCRIPTION) as temporary:
+        temporary.write_text(json.dumps(description, indent=1) + "\n")
+
+
+def figures(portfolio: Portfolio, table: ListTable) -> list[dict[str, Any]]:
+    """What a portfolio comes to on a table's programs: a row for each number of lists tried.
+
+    Raises:
+        CodeZeroError: the table has not all its lists.
+    """
+    where = {names: k for k, names in enumerate(table.lists)}
+    missing = [each for each in portfolio.lists if each not in where]
+    if missing:
+        raise CodeZeroError(f"the table has not the list {' '.join(missing[0])}")
+    table = table.with_lists([where[each] for each in portfolio.lists])
+    orders = [portfolio.order_of(row) for row in table.features]
+    trials = [portfolio.trial(each) for each in orders]
+    return [_figures_of(table, [o[:k] for o in orders], f"{k}") for k in range(1, 9)] + [
+        _figures_of(table, [o[:k] for o, k in zip(orders, trials, strict=True)], "trial"),
+        _figures_of(table, orders, "all"),
+    ]
+
+
+def _figures_of(table: ListTable, chosen: Sequence[Sequence[int]], name: str) -> dict[str, Any]:
+    saved = [float(row[list(c)].max()) for row, c in zip(table.saved, chosen, strict=True)]
+    work = [float(np.nansum(row[list(c)])) for row, c in zip(table.work, chosen, strict=True)]
+    return {
+        "lists": name,
+        "mean_lists": float(np.mean([len(c) for c in chosen])),
+        "ratio": math.exp(float(np.mean(saved))),
+        "median_work": float(np.median(work)),
+    }
+
+
+__all__ = ["Float", "PortfolioConfig", "choose_lists", "figures", "train", "write"]

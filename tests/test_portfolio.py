@@ -1,0 +1,230 @@
+"""Portfolios: what lists do to real programs, and what is learned of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NEVER_ENDS
+
+from codezero.cli import main
+from codezero.compiler.program import Program
+from codezero.env.episode import NUM_FEATURES, Features
+from codezero.env.session import Session, make_settings
+from codezero.errors import CodeZeroError
+from codezero.optimize import Optimizer
+from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order
+from codezero.portfolio.search import PortfolioSearch
+from codezero.portfolio.table import ListTable, measure
+from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
+from codezero.search.budget import Budget
+
+CONFIG = PortfolioConfig(size=3, kinds=4, members=1, epochs=60, batch=32, hidden=16, most_work=1.5)
+KINDS = 2
+
+
+def made_up(programs: int = 200) -> ListTable:
+    """Programs of two kinds, which a feature tells apart; on each another list gains.
+
+    A third list gains a little on all of them; a fourth nothing.
+    """
+    rng = np.random.default_rng(0)
+    kind = rng.integers(KINDS, size=programs)
+    features = rng.normal(size=(programs, 2 * NUM_FEATURES)).astype(np.float32)
+    features[:, 5] = kind
+    gains = np.full((programs, 4), -0.1, np.float32)
+    gains[np.arange(programs), kind] = 0.2
+    gains[:, 2], gains[:, 3] = 0.05, -0.05
+    names = (("sroa",), ("dce",), ("gvn",), ("adce",))
+    work = np.ones_like(gains)
+    programs_ = tuple(map(str, range(programs)))
+    return ListTable("text", "clang", programs_, names, features, gains, work)
+
+
+@pytest.fixture
+def portfolio(tmp_path: Path) -> Callable[..., Portfolio]:
+    """A portfolio of these lists, that likes them in this order."""
+
+    def make(*lists: str, most_work: float = 1.5) -> Portfolio:
+        names = tuple(tuple(each.split()) for each in lists)
+        worth = np.linspace(0.5, 0.1, len(names), dtype=np.float32)
+        table = ListTable(
+            "text",
+            "clang",
+            ("a", "b"),
+            names,
+            np.zeros((2, 2 * NUM_FEATURES), np.float32),
+            np.tile(worth, (2, 1)),
+            np.ones((2, len(names)), np.float32),
+        )
+        config = PortfolioConfig(kinds=1, members=1, epochs=1, price=0.0, most_work=most_work)
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        write(folder, *train(table, config), config)
+        return Portfolio(folder)
+
+    return make
+
+
+def test_lists_are_taken_that_complement_each_other() -> None:
+    gains = np.array([[0.3, 0.25, 0.0], [0.3, 0.25, 0.0], [0.0, 0.0, 0.2]], np.float32)
+    weights = np.full(3, 1 / 3, np.float32)
+    prices = np.zeros(3, np.float32)
+    assert order(weights, gains, prices, range(3)) == [0, 2, 1]
+    assert order(weights, gains, prices, [1, 2]) == [1, 2]
+    dear = np.array([0.3, 0.0, 0.0], np.float32)
+    assert order(weights, gains, dear, range(3))[0] == 1
+    one_kind = np.array([0.0, 0.0, 1.0], np.float32)
+    assert order(one_kind, gains, prices, range(3))[0] == 2
+
+
+def test_a_portfolio_learns_which_list_is_for_whom(tmp_path: Path) -> None:
+    table = made_up()
+    assert set(choose_lists(table, 4, 0.0)) == {0, 1, 2}, "the fourth gains nothing"
+    lists, chooser = train(table, CONFIG)
+    write(tmp_path, lists, chooser, CONFIG)
+    chosen = Portfolio(tmp_path)
+    assert set(chosen.lists) == {("sroa",), ("dce",), ("gvn",)}
+    rows = {row["lists"]: row for row in figures(chosen, table)}
+    assert rows["1"]["ratio"] > np.exp(0.19), "the first list is the right one"
+    assert rows["all"]["ratio"] == pytest.approx(np.exp(0.2))
+    assert rows["trial"]["mean_lists"] == 1 and rows["trial"]["median_work"] == 1
+    # One program at a time, as in use.
+    row = table.features[7]
+    features = Features(row[:NUM_FEATURES], row[NUM_FEATURES:])
+    assert chosen.order(features, range(3)) == chosen.order_of(row)
+
+
+def test_tables_say_what_lists_do(
+    sha256: Program, space_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = space_file("default<Oz>", "sroa", "instcombine", NEVER_ENDS)
+    settings = make_settings(space, "text", "clang")
+    lists = [(1, 2), (3,), (0,)]
+    broken = Program("broken", b"not bitcode", sha256.options)
+
+    table = measure([sha256, broken], lists[:1] + lists[2:], settings, jobs=1)
+    assert table.programs == (sha256.name,) and len(table.lists) == 2
+    assert (table.work[:, 0] == 1).all() and (table.work > 0).all()
+    with Session(settings) as session:
+        session.begin(sha256)
+        for name, gain in zip(table.lists, table.gains[0], strict=True):
+            session.begin(sha256)
+            session.replay([settings.action(each) for each in name])
+            cost = session.finish()[1]
+            assert gain == pytest.approx(np.log(session.costs.baseline / cost), abs=1e-6)
+    path = tmp_path / "table.npz"
+    table.write(path)
+    again = ListTable.read(path)
+    assert again.lists == table.lists and (again.gains == table.gains).all()
+    path.write_bytes(b"nothing")
+    with pytest.raises(CodeZeroError, match="no table"):
+        ListTable.read(path)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_trial_is_the_best_of_the_first_lists(
+    sha256: Program,
+    space_file: Callable[..., Path],
+    portfolio: Callable[..., Portfolio],
+    threads: int,
+) -> None:
+    space = space_file("sroa", "instcombine", "simplifycfg", "dce", "default<Oz>")
+    settings = make_settings(space, "text", "clang")
+    names = {p.pipeline: p.name for p in settings.space.passes}
+    oz = names["default<Oz>"]
+    chosen = portfolio("dce", "sroa instcombine", "gvn", f"sroa {oz}", most_work=2.5)
+    with Session(settings, threads=threads) as session:
+        search = PortfolioSearch(session, sha256, chosen)
+        found = search.begin()
+        assert found.trials == 2 and found.actions == (0, 1)
+        assert found.made is not None and found.made.cost == found.cost
+        more = search.go_on(Budget(trials=10))
+        assert more.trials == 3, "gvn is no pass of the space"
+        assert more.cost < found.cost and more.actions == (0, 4)
+        session.begin(sha256)
+        session.replay(more.actions)
+        assert session.finish()[1] == more.cost
+
+
+def test_a_list_that_fails_is_left_out(
+    sha256: Program, space_file: Callable[..., Path], portfolio: Callable[..., Portfolio]
+) -> None:
+    settings = make_settings(space_file("sroa", NEVER_ENDS), "instructions", "clang")
+    endless = settings.space.passes[1].name
+    chosen = portfolio(f"sroa {endless}", "sroa", most_work=2.5)
+    with Session(settings, step_seconds=0.3) as session:
+        found = PortfolioSearch(session, sha256, chosen).begin()
+        assert found.actions == (0,) and found.trials == 2
+        assert found.cost < session.costs.initial and found.made is None
+
+
+def test_a_portfolio_that_is_none(tmp_path: Path) -> None:
+    assert not Portfolio.is_in(tmp_path)
+    (tmp_path / DESCRIPTION).write_text("{}")
+    with pytest.raises(CodeZeroError, match="not a portfolio"):
+        Portfolio(tmp_path)
+    (tmp_path / DESCRIPTION).write_text("nonsense")
+    with pytest.raises(CodeZeroError, match="not JSON"):
+        Portfolio(tmp_path)
+
+
+def test_the_commands(
+    training_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = tmp_path / "lists.txt"
+    lists.write_text("sroa instcombine\n\nsroa oz gvn-no-pre oz\n")
+    space = tmp_path / "small.toml"
+    space.write_text(
+        "".join(
+            f'[[pass]]\nname = "{name}"\npipeline = "{pipeline}"\n'
+            for name, pipeline in [
+                ("sroa", "sroa"),
+                ("instcombine", "instcombine"),
+                ("simplifycfg", "simplifycfg"),
+                ("gvn-no-pre", "gvn<no-pre>"),
+                ("oz", "default<Oz>"),
+            ]
+        )
+    )
+    table, agent = tmp_path / "table.npz", tmp_path / "agent"
+    agent.mkdir()
+    command = ["portfolio", "measure", str(training_corpus), "--space", str(space)]
+    command += ["--objective", "instructions", "--protocol", "paper"]
+    assert _run([*command, "--lists", str(lists), "-o", str(table)]) == 0
+    assert "3 lists on 3 programs" in capsys.readouterr().out
+    settings = ["kinds=2", "members=1", "epochs=5"]
+    assert _run(["portfolio", "train", str(table), str(agent), "--set", *settings]) == 0
+    assert "trial" in capsys.readouterr().out
+    description = json.loads((agent / DESCRIPTION).read_text())
+    assert description["trained"]["programs"] == 3 and description["lists"]
+    assert _run(["portfolio", "train", str(table), str(agent), "--set", "colours=2"]) == 2
+    lists.write_text("sroa nonsense\n")
+    assert _run([*command, "--lists", str(lists), "-o", str(table)]) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def _run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_an_optimizer_uses_what_the_trial_made(sha256: Program) -> None:
+    """With the shipped agent: one trial, its result as the passes make it once more."""
+    from codezero.search.policy import parse_policy
+
+    settings = make_settings("sound", "text", "clang")
+    optimizer = Optimizer(settings, threads=2)
+    policy = parse_policy("agent", settings)
+    optimizer.warm_up(policy)
+    result = optimizer.run(sha256, policy)
+    assert not result.fell_back and result.cost < result.costs.baseline
+    with Session(settings) as session:
+        session.begin(sha256)
+        session.replay([settings.action(name) for name in result.passes])
+        assert session.finish()[1:] == (result.cost, result.bitcode)
+    optimizer.close()
