@@ -33,8 +33,8 @@ from codezero.search.policy import parse_policy
 
 LISTS = Path(__file__).parent / "lists"
 POLICIES = (
-    *("none", "random", "random-search:1s", "greedy:5s", "fixed", "fixed-every"),
-    *("agent-whole", "agent", "agent:1s"),
+    *("none", "random", "random-search:1s", "greedy:5s", "fixed"),
+    *("agent", "agent:1s", "agent:5s"),
 )
 TASKS = (("instructions", "paper", "opt -Oz"), ("text", "clang", "clang -Oz"))
 ALL = "all"
@@ -61,8 +61,8 @@ def measure(
     suites: Sequence[LoadedSuite], objective: str, protocol: str
 ) -> tuple[list[ProgramResult], list[SuiteResult]]:
     settings = make_settings("sound", objective, protocol)
-    files = {"fixed": LISTS / f"{objective}.txt", "fixed-every": LISTS / "every.txt"}
-    names = (f"fixed:{files[name]}" if name in files else name for name in POLICIES)
+    fixed = f"fixed:{LISTS / objective}.txt"
+    names = (fixed if name == "fixed" else name for name in POLICIES)
     policies = [parse_policy(name, settings) for name in names]
     results, failures = evaluate(suites, policies, settings)
     everywhere = [replace(result, suite=ALL) for result in results]
@@ -150,11 +150,9 @@ on which the policy by itself ties or beats -Oz; *s*: seconds a program, measuri
 hash of their names among those of up to {limit:,} instructions before optimisation. No suite was
 trained on, nor chose a checkpoint or a list; of a corpus it is the test split. *none* is -O0;
 *fixed* is the best list that `codezero search fixed` found on training programs
-(`benchmarks/lists`); *fixed:every* tries all the lists that the space has as actions, each from the
-start, which knows nothing of a program and takes its time. *agent-whole* is one list of passes for
-a program, *agent* goes on with one for each of its larger functions. A time that is given limits
-the search for one program, but not the trial that it begins with. The space's lists are in reach of
-*random* and *greedy*, too.
+(`benchmarks/lists`); *agent* is one trial, a few lists of its portfolio. A time that is given limits
+the search for one program, but not the trial that it begins with. The lists that the space has as
+actions are in reach of *random* and *greedy*, too.
 """
 
 if __name__ == "__main__":

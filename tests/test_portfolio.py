@@ -17,10 +17,10 @@ from codezero.env.session import Session, make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order
-from codezero.portfolio.search import PortfolioSearch
 from codezero.portfolio.table import ListTable, measure
 from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
 from codezero.search.budget import Budget
+from codezero.search.portfolio import PortfolioSearch
 
 CONFIG = PortfolioConfig(size=3, kinds=4, members=1, epochs=60, batch=32, hidden=16, most_work=1.5)
 KINDS = 2

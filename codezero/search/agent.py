@@ -16,11 +16,11 @@ from codezero.env.episode import EpisodeSettings
 from codezero.env.session import Session
 from codezero.errors import CodeZeroError
 from codezero.portfolio.portfolio import Portfolio
-from codezero.portfolio.search import PortfolioSearch
 from codezero.search.budget import UNLIMITED, Budget, Meter
 from codezero.search.functions import FunctionSearch
 from codezero.search.guided import GuidedSearch
 from codezero.search.policy import AGENT, AGENT_WHOLE, Found
+from codezero.search.portfolio import PortfolioSearch
 
 ONE_TRIAL = Budget(trials=1)
 FUNCTIONS_SHARE = 0.3
