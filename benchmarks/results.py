@@ -150,9 +150,9 @@ on which the policy by itself ties or beats -Oz; *s*: seconds a program, measuri
 hash of their names among those of up to {limit:,} instructions before optimisation. No suite was
 trained on, nor chose a checkpoint or a list; of a corpus it is the test split. *none* is -O0;
 *fixed* is the best list that `codezero search fixed` found on training programs
-(`benchmarks/lists`); *agent* is one trial, a few lists of its portfolio. A time that is given limits
-the search for one program, but not the trial that it begins with. The lists that the space has as
-actions are in reach of *random* and *greedy*, too.
+(`benchmarks/lists`); *agent* is one trial, a few lists of its portfolio. A time that is given
+limits the search for one program, but not the trial that it begins with. The lists that the space
+has as actions are in reach of *random* and *greedy*, too.
 """
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def portfolio(tmp_path: Path) -> Callable[..., Portfolio]:
             np.tile(worth, (2, 1)),
             np.ones((2, len(names)), np.float32),
         )
-        config = PortfolioConfig(kinds=1, members=1, epochs=1, price=0.0, most_work=most_work)
+        config = PortfolioConfig(kinds=1, members=1, epochs=1, most_work=most_work)
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         write(folder, *train(table, config), config)
@@ -72,18 +72,26 @@ def portfolio(tmp_path: Path) -> Callable[..., Portfolio]:
 def test_lists_are_taken_that_complement_each_other() -> None:
     gains = np.array([[0.3, 0.25, 0.0], [0.3, 0.25, 0.0], [0.0, 0.0, 0.2]], np.float32)
     weights = np.full(3, 1 / 3, np.float32)
-    prices = np.zeros(3, np.float32)
-    assert order(weights, gains, prices, range(3)) == [0, 2, 1]
-    assert order(weights, gains, prices, [1, 2]) == [1, 2]
-    dear = np.array([0.3, 0.0, 0.0], np.float32)
-    assert order(weights, gains, dear, range(3))[0] == 1
+    work = np.ones(3, np.float32)
+    assert order(weights, gains, work, range(3), 9.0) == ([0, 2, 1], [])
+    assert order(weights, gains, work, [1, 2], 9.0) == ([1, 2], [])
     one_kind = np.array([0.0, 0.0, 1.0], np.float32)
-    assert order(one_kind, gains, prices, range(3))[0] == 2
+    assert order(one_kind, gains, work, range(3), 9.0).trial[0] == 2
+
+
+def test_a_trial_has_what_fits_into_its_time() -> None:
+    gains = np.array([[0.3, 0.25, 0.0], [0.3, 0.25, 0.0], [0.0, 0.0, 0.2]], np.float32)
+    weights = np.full(3, 1 / 3, np.float32)
+    work = np.array([3.0, 1.0, 2.0], np.float32)
+    assert order(weights, gains, work, range(3), 3.5) == ([1, 2], [0])
+    assert order(weights, gains, work, range(3), 1.5) == ([1], [2, 0])
+    assert order(weights, gains, work, range(3), 0.5) == ([1], [2, 0]), "one at least"
+    assert order(weights, gains, work, [], 3.5) == ([], [])
 
 
 def test_a_portfolio_learns_which_list_is_for_whom(tmp_path: Path) -> None:
     table = made_up()
-    assert set(choose_lists(table, 4, 0.0)) == {0, 1, 2}, "the fourth gains nothing"
+    assert set(choose_lists(table, 4)) == {0, 1, 2}, "the fourth gains nothing"
     lists, chooser = train(table, CONFIG)
     write(tmp_path, lists, chooser, CONFIG)
     chosen = Portfolio(tmp_path)

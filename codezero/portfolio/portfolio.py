@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from codezero.errors import CodeZeroError
 FORMAT = 1
 """Of ``portfolio.json``."""
 DESCRIPTION, NETWORK = "portfolio.json", "portfolio.onnx"
-KEYS = {"lists", "work", "price", "most_work"}
+KEYS = {"lists", "work", "most_work"}
 
 Float = npt.NDArray[np.float32]
 
@@ -48,8 +48,6 @@ class Portfolio:
         self.work = np.array(description["work"], np.float32)
         """The time that each takes, its code generation included, over that of the baseline: the
         mean over programs, shape (L,)."""
-        self.price: float = description["price"]
-        """What a list has to gain, as a logarithm, for as much time as the baseline takes."""
         self.most_work: float = description["most_work"]
         """That all lists of a trial may take together."""
         self._session = load_session(folder / NETWORK)
@@ -59,43 +57,61 @@ class Portfolio:
         """Whether an agent has one."""
         return (folder / DESCRIPTION).exists()
 
-    def order(self, features: Features, among: Collection[int]) -> list[int]:
-        """Indices of lists, those first that are to be tried first.
+    def order(self, features: Features, among: Collection[int]) -> Order:
+        """Which lists to try first.
 
         Args:
-            among: those that may be taken.
+            among: those that may be taken, by their indices.
         """
         return self.order_of(np.concatenate(features), among)
 
-    def order_of(self, features: Float, among: Collection[int] | None = None) -> list[int]:
+    def order_of(self, features: Float, among: Collection[int] | None = None) -> Order:
         """The same, of features as a `ListTable` has them."""
         inputs = {"features": features[np.newaxis]}
         weights, gains = self._session.run(("weights", "gains"), inputs)
         among = range(len(self.lists)) if among is None else among
-        return order(weights[0], gains[0], self.price * self.work, among)
-
-    def trial(self, order: list[int]) -> int:
-        """How many of the first lists are a trial: as many as that time is for, at least one."""
-        return max(int((np.cumsum(self.work[order]) <= self.most_work).sum()), 1)
+        return order(weights[0], gains[0], self.work, among, self.most_work)
 
 
-def order(weights: Float, gains: Float, prices: Float, among: Collection[int]) -> list[int]:
-    """Take lists greedily by what each adds to the best so far, less its price.
+class Order(NamedTuple):
+    """Lists by their indices."""
+
+    trial: list[int]
+    """Those that are a trial together."""
+    others: list[int]
+    """Those to go on with."""
+
+
+def order(
+    weights: Float, gains: Float, work: Float, among: Collection[int], most_work: float
+) -> Order:
+    """Take lists by what each adds to the best so far, for the time it takes.
+
+    That is what is done where sets are worth less the more there is in them already, and cost
+    something (Khuller, Moss and Naor, "The budgeted maximum coverage problem", 1999).
 
     Args:
         weights: of scenarios, shape (S,).
         gains: ln(baseline / cost) of each list in each scenario, shape (S, L).
-        prices: of lists, shape (L,).
+        work: the time that each list takes, shape (L,).
         among: those that may be taken.
+        most_work: of a trial. The first list is one whatever it takes.
     """
-    best, left, taken = np.zeros(len(weights), np.float32), sorted(among), []
+    best, left = np.zeros(len(weights), np.float32), sorted(among)
+    taken: list[int] = []
+    trial, done = 0, 0.0
     while left:
-        better = np.maximum(gains[:, left], best[:, np.newaxis])
-        value = weights @ (better - best[:, np.newaxis]) - prices[left]
-        k = int(value.argmax())
-        best = better[:, k]
-        taken.append(left.pop(k))
-    return taken
+        fitting = [k for k in left if done + work[k] <= most_work]
+        if taken and not fitting:
+            trial = trial or len(taken)
+        choice = fitting or left
+        better = np.maximum(gains[:, choice], best[:, np.newaxis])
+        k = int((weights @ (better - best[:, np.newaxis]) / work[choice]).argmax())
+        best, done = better[:, k], done + work[choice[k]]
+        taken.append(choice[k])
+        left.remove(choice[k])
+    trial = trial or len(taken)
+    return Order(taken[:trial], taken[trial:])
 
 
 def _read(path: Path) -> dict[str, Any]:

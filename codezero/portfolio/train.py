@@ -40,9 +40,7 @@ class PortfolioConfig:
 
     size: int = 32
     """Lists in it."""
-    price: float = 0.0005
-    """What a list has to gain, as a logarithm, for as much time as the baseline takes."""
-    most_work: float = 5.0
+    most_work: float = 6.0
     """Time of a trial's lists together, over the baseline's."""
     kinds: int = 64
     """Of programs."""
@@ -68,12 +66,18 @@ class PortfolioConfig:
             raise CodeZeroError("portfolio: prior is between 0 and 1")
 
 
-def choose_lists(table: ListTable, size: int, price: float) -> list[int]:
+def choose_lists(table: ListTable, size: int) -> list[int]:
     """Indices of lists taken greedily; those that no program gains from are left out."""
-    saved, work = table.saved, np.nan_to_num(table.work, nan=0.0).mean(0)
+    saved = table.saved
     equal = np.full(len(saved), 1 / len(saved), np.float32)
-    useful = np.flatnonzero(saved.max(0) > 0)
-    return order(equal, saved, price * work, useful.tolist())[:size]
+    useful = np.flatnonzero(saved.max(0) > 0).tolist()
+    return order(equal, saved, mean_work(table), useful, math.inf).trial[:size]
+
+
+def mean_work(table: ListTable) -> Float:
+    """The time of each list over the baseline's, the mean of the programs, shape (L,)."""
+    mean: Float = np.nanmean(table.work, 0)
+    return mean
 
 
 class Member(nn.Module):
@@ -171,7 +175,7 @@ def train(table: ListTable, config: PortfolioConfig) -> tuple[ListTable, Chooser
         CodeZeroError: no list makes any program smaller than the baseline does.
     """
     torch.manual_seed(config.seed)
-    chosen = choose_lists(table, config.size, config.price)
+    chosen = choose_lists(table, config.size)
     if not chosen:
         raise CodeZeroError("no list of the table makes a program smaller than the baseline does")
     table = table.with_lists(chosen)
@@ -227,10 +231,9 @@ def write(folder: Path, lists: ListTable, chooser: Chooser, config: PortfolioCon
         "format": FORMAT,
         "objective": lists.objective,
         "protocol": lists.protocol,
-        "price": config.price,
         "most_work": config.most_work,
         "trained": {"programs": len(lists.programs), "config": asdict(config)},
-        "work": [round(float(each), 3) for each in np.nanmean(lists.work, 0)],
+        "work": [round(float(each), 3) for each in mean_work(lists)],
         "lists": lists.lists,
     }
     with replacing(folder / NETWORK) as temporary:
@@ -257,10 +260,11 @@ def figures(portfolio: Portfolio, table: ListTable) -> list[dict[str, Any]]:
         raise CodeZeroError(f"the table has not the list {' '.join(missing[0])}")
     table = table.with_lists([where[each] for each in portfolio.lists])
     orders = [portfolio.order_of(row) for row in table.features]
-    trials = [portfolio.trial(each) for each in orders]
-    return [_figures_of(table, [o[:k] for o in orders], f"{k}") for k in range(1, 9)] + [
-        _figures_of(table, [o[:k] for o, k in zip(orders, trials, strict=True)], "trial"),
-        _figures_of(table, orders, "all"),
+    everything = [[*each.trial, *each.others] for each in orders]
+    return [
+        *(_figures_of(table, [each[:k] for each in everything], f"{k}") for k in range(1, 9)),
+        _figures_of(table, [each.trial for each in orders], "trial"),
+        _figures_of(table, everything, "all"),
     ]
 
 

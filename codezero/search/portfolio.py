@@ -46,9 +46,8 @@ class PortfolioSearch:
         if not self._actions:
             return self._found
         order = self._portfolio.order(env.features(), self._actions)
-        trial = self._portfolio.trial(order)
-        self._left = order[trial:]
-        self._try(order[:trial], Meter(UNLIMITED))
+        self._left = order.others
+        self._try(order.trial, Meter(UNLIMITED))
         return self._found
 
     def go_on(self, budget: Budget) -> Found:
