@@ -231,7 +231,7 @@ class Episode:
 
     def __init__(self, settings: EpisodeSettings, threads: int = 1) -> None:
         self.settings = settings
-        self._threads = ThreadPoolExecutor(threads)
+        self._pool = ThreadPoolExecutor(threads)
         self._layout = settings.layout
         self._program: Program | None = None
         self._tried: list[tuple[Module, int | None]] = []
@@ -321,6 +321,7 @@ class Episode:
         """Run passes on the program, and then some on single functions, without measuring it."""
         module, passes = self._state.module, self.settings.space.passes
         changed = tuple(action for action in actions if passes[action].run(module))
+        self._state.is_start = False
         own = {
             name: tuple(action for action in its if passes[action].run_on(module, name))
             for name, its in functions.items()
@@ -377,7 +378,7 @@ class Episode:
 
     def try_lists(self, lists: Sequence[Sequence[int]]) -> list[Tried]:
         """What some lists of passes make of the program, each from the start; see `finish_list`."""
-        results = list(self._threads.map(self._try_list, lists))
+        results = list(self._pool.map(self._try_list, lists))
         self._tried = [(module, tried.cost) for module, tried in results]
         return [tried for _, tried in results]
 
@@ -439,9 +440,10 @@ class Episode:
 
     def _measure_costs(self, module: Module) -> Costs:
         """Of a program at the start, and as the baseline makes it."""
-        initial = self._threads.submit(self._measure, module)
-        optimized = self._baseline()
-        baseline = self._measure(optimized)
+        # The baseline takes longer, and is begun first.
+        measured = self._pool.submit(lambda: self._measure(self._baseline()))
+        initial = self._pool.submit(self._measure, module)
+        baseline, optimized = measured.result(), self._baseline()
         try:
             return Costs(initial.result(), baseline)
         except CodegenError:

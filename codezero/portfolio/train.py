@@ -233,7 +233,7 @@ def write(folder: Path, lists: ListTable, chooser: Chooser, config: PortfolioCon
         "protocol": lists.protocol,
         "most_work": config.most_work,
         "trained": {"programs": len(lists.programs), "config": asdict(config)},
-        "work": [round(float(each), 3) for each in mean_work(lists)],
+        "work": [max(round(float(each), 3), 0.001) for each in mean_work(lists)],
         "lists": lists.lists,
     }
     with replacing(folder / NETWORK) as temporary:

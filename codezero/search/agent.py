@@ -129,7 +129,11 @@ class AgentPolicy:
         """
         agent = self._agent
         search = GuidedSearch(env, program, agent, View(agent.settings, env.settings), rng, before)
-        whole = search.begin(meter if before else None)
+        if before is None:
+            whole = search.begin()
+        else:
+            with self._budget.spend(env, meter):
+                whole = search.begin(meter)
         meter.trials = whole.trials
         if not self._by_function:
             return whole if meter.spent() else search.go_on(meter.left())

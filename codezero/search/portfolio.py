@@ -54,8 +54,13 @@ class PortfolioSearch:
         """The others, as many as there is time for."""
         with budget.spend(self._env) as meter:
             while self._left and not meter.spent():
-                now, self._left = self._left[: self._env.threads], self._left[self._env.threads :]
-                self._env.begin(self._program)
+                trials = meter.left().trials
+                many = self._env.threads if trials is None else min(self._env.threads, trials)
+                now, self._left = self._left[:many], self._left[many:]
+                try:
+                    self._env.begin(self._program)
+                except ProgramError:  # it began before: what is found stays
+                    break
                 self._try(now, meter)
                 meter.trials += len(now)
         return self._found
