@@ -25,6 +25,8 @@ Resource = TypeVar("Resource", bound=Interruptible)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+MOST_THREADS = 8
+"""Of one task: they share the memory that a worker may have."""
 TASKS_AHEAD = 2
 """Tasks taken for each thread, so that none waits for the next."""
 
@@ -32,6 +34,11 @@ TASKS_AHEAD = 2
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def threads_of_each(tasks: int) -> int:
+    """Threads that each of so many tasks at a time may use, of the cores that there are."""
+    return min(max(available_cores() // max(tasks, 1), 1), MOST_THREADS)
 
 
 def run_each(

@@ -22,6 +22,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 
 using namespace llvm;
 
@@ -155,7 +156,41 @@ Target::Target(std::unique_ptr<TargetMachine> Machine)
 
 Target::~Target() = default;
 
-void Target::activate() const { HeldGlobals Held(Globals); }
+std::shared_ptr<void> Target::holdGlobals() const {
+  return std::make_shared<HeldGlobals>(Globals);
+}
+
+// Everything that create() goes by.
+static std::string describe(const Module &M, const CompileOptions &Options);
+
+namespace {
+
+// What targets have made of the globals, by what they were created for.
+struct KnownGlobals {
+  std::mutex Mutex;
+  StringMap<std::vector<unsigned>> ByDescription;
+
+  std::optional<std::vector<unsigned>> lookup(StringRef Description) {
+    std::lock_guard Lock(Mutex);
+    const auto At = ByDescription.find(Description);
+    if (At == ByDescription.end())
+      return std::nullopt;
+    return At->second;
+  }
+};
+
+} // namespace
+
+static KnownGlobals &knownGlobals() {
+  static auto *Known = new KnownGlobals;
+  return *Known;
+}
+
+static void buildSubtargets(const Module &M, const TargetMachine &Machine) {
+  for (const Function &F : M)
+    if (!F.isDeclaration())
+      Machine.getSubtargetImpl(F);
+}
 
 std::unique_ptr<Target> Target::create(const Module &M,
                                        const CompileOptions &Options,
@@ -200,14 +235,23 @@ std::unique_ptr<Target> Target::create(const Module &M,
   }
 
   // A function's subtarget is built when it is first asked for, and sets the
-  // globals then. Built here, all of that is done, on top of LLVM's defaults.
-  const auto Lock = HeldGlobals::lockDefaults();
-  for (const Function &F : M)
-    if (!F.isDeclaration())
-      Machine->getSubtargetImpl(F);
+  // globals then. Built here, all of that is done: the first time on top of
+  // LLVM's defaults, and then where they are what it makes them already, so
+  // that threads that use such a target may go on.
+  const std::string Description = describe(M, Options);
   std::unique_ptr<Target> Created(new Target(std::move(Machine)));
+  if (const auto Known = knownGlobals().lookup(Description)) {
+    HeldGlobals Held(*Known);
+    buildSubtargets(M, *Created->Machine);
+    Created->Globals = *Known;
+  } else {
+    const auto Lock = HeldGlobals::lockDefaults();
+    buildSubtargets(M, *Created->Machine);
+    Created->Globals = readGlobals();
+    std::lock_guard KnownLock(knownGlobals().Mutex);
+    knownGlobals().ByDescription[Description] = Created->Globals;
+  }
   Created->Options = Created->Machine->Options;
-  Created->Globals = readGlobals();
   return Created;
 }
 
@@ -271,7 +315,6 @@ static bool isForgotten(const Module &M) {
          });
 }
 
-// Everything that create() goes by.
 static std::string describe(const Module &M, const CompileOptions &Options) {
   std::string Text;
   raw_string_ostream Stream(Text);

@@ -48,10 +48,10 @@ public:
 
   llvm::TargetMachine &machine() { return *Machine; }
 
-  // Makes the globals this target's own. Call before passes or code generation
-  // that consult it: another target may have been in use meanwhile. Threads
-  // that use different targets at the same time still share the globals.
-  void activate() const;
+  // Keeps the globals this target's own as long as what is returned lives.
+  // For passes that consult it: other targets may be in use meanwhile, by other
+  // threads too, which wait if theirs differ. Not while one is created.
+  [[nodiscard]] std::shared_ptr<void> holdGlobals() const;
 
   // Generates code. Consumes the module: code generation rewrites its IR.
   // Throws CodegenError where the target emits no such file.

@@ -181,13 +181,16 @@ Optimizer &Module::optimizer() {
     Passes = std::make_unique<Optimizer>(
         *IR, OptimizerTarget ? &OptimizerTarget->machine() : nullptr, Features);
   }
-  if (OptimizerTarget)
-    OptimizerTarget->activate();
   return *Passes;
+}
+
+std::shared_ptr<void> Module::holdGlobals() const {
+  return OptimizerTarget ? OptimizerTarget->holdGlobals() : nullptr;
 }
 
 bool Module::timed(function_ref<bool(Optimizer &)> Run) {
   Optimizer &O = optimizer();
+  const auto Held = holdGlobals();
   const double Before = O.seconds();
   const bool Changed = Run(O);
   PassSeconds += O.seconds() - Before;
@@ -231,7 +234,9 @@ bool Module::runVerified(const std::string &Pipeline) {
 
 void Module::runClangOz(const CompileOptions &Options) {
   std::lock_guard Lock(Owner->Mutex);
-  optimizer().runClangOz(*IR, Options);
+  Optimizer &O = optimizer();
+  const auto Held = holdGlobals();
+  O.runClangOz(*IR, Options);
   Owner->throwReported<LLVMError>();
 }
 

@@ -104,6 +104,8 @@ private:
   Module(std::unique_ptr<Context> Owner, std::unique_ptr<llvm::Module> IR);
 
   Optimizer &optimizer();
+  // See Target; for the optimizer's.
+  std::shared_ptr<void> holdGlobals() const;
   bool timed(llvm::function_ref<bool(Optimizer &)> Run);
   bool runLocked(const std::string &Pipeline);
 

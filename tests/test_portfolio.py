@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import NEVER_ENDS
 
+from codezero._native import VerificationError
 from codezero.cli import main
 from codezero.compiler.program import Program
+from codezero.compiler.spaces import load_space
 from codezero.env.episode import NUM_FEATURES, Features
 from codezero.env.session import Session, make_settings
 from codezero.errors import CodeZeroError
@@ -20,6 +24,7 @@ from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order
 from codezero.portfolio.table import ListTable, measure
 from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
 from codezero.search.budget import Budget
+from codezero.search.policy import parse_policy
 from codezero.search.portfolio import PortfolioSearch
 
 CONFIG = PortfolioConfig(size=3, kinds=4, members=1, epochs=60, batch=32, hidden=16, most_work=1.5)
@@ -109,13 +114,15 @@ def test_a_portfolio_learns_which_list_is_for_whom(tmp_path: Path) -> None:
 def test_tables_say_what_lists_do(
     sha256: Program, space_file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    space = space_file("default<Oz>", "sroa", "instcombine", NEVER_ENDS)
-    settings = make_settings(space, "text", "clang")
-    lists = [(1, 2), (3,), (0,)]
+    settings = make_settings(
+        space_file("default<Oz>", "sroa", "instcombine", NEVER_ENDS), "text", "clang"
+    )
     broken = Program("broken", b"not bitcode", sha256.options)
-
-    table = measure([sha256, broken], lists[:1] + lists[2:], settings, jobs=1)
-    assert table.programs == (sha256.name,) and len(table.lists) == 2
+    table = measure([sha256, broken], [(1, 2), (3,), (0,)], settings, jobs=1, step_seconds=0.5)
+    assert table.programs == (sha256.name,) and len(table.lists) == 3
+    assert np.isnan(table.gains[0, 2]) and np.isnan(table.work[0, 2]), "it never ends"
+    assert table.saved[0, 2] == 0
+    table = table.with_lists([0, 1])
     assert (table.work[:, 0] == 1).all() and (table.work > 0).all()
     with Session(settings) as session:
         session.begin(sha256)
@@ -167,7 +174,37 @@ def test_a_list_that_fails_is_left_out(
     with Session(settings, step_seconds=0.3) as session:
         found = PortfolioSearch(session, sha256, chosen).begin()
         assert found.actions == (0,) and found.trials == 2
-        assert found.cost < session.costs.initial and found.made is None
+        assert found.cost < session.costs.initial
+
+
+def test_a_list_that_cannot_be_finished_is_left_out(
+    sha256: Program,
+    space_file: Callable[..., Path],
+    portfolio: Callable[..., Portfolio],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = make_settings(space_file("sroa", "default<Oz>"), "text", "clang")
+    oz = settings.space.passes[1].name
+    chosen = portfolio("sroa", oz, most_work=2.5)
+    finish = Session.finish_list
+
+    def finish_list(session: Session, index: int) -> tuple[bool, int, bytes]:
+        if index == 1:
+            raise VerificationError("what it leaves does not verify")
+        return finish(session, index)
+
+    monkeypatch.setattr(Session, "finish_list", finish_list)
+    with Session(settings) as session:
+        found = PortfolioSearch(session, sha256, chosen).begin()
+    assert found.actions == (0,) and found.made is not None
+
+
+def test_a_space_may_have_none_of_the_passes(
+    space_file: Callable[..., Path], portfolio: Callable[..., Portfolio]
+) -> None:
+    chosen = portfolio("sroa dce", "gvn")
+    assert PortfolioSearch.fits(chosen, load_space(space_file("dce", "sroa")))
+    assert not PortfolioSearch.fits(chosen, load_space(space_file("dce")))
 
 
 def test_a_portfolio_that_is_none(tmp_path: Path) -> None:
@@ -221,18 +258,31 @@ def _run(arguments: list[str]) -> int:
     return int(end.value.code or 0)
 
 
-def test_an_optimizer_uses_what_the_trial_made(sha256: Program) -> None:
+def test_an_optimizer_uses_what_the_trial_made(
+    sha256: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the shipped agent: one trial, its result as the passes make it once more."""
-    from codezero.search.policy import parse_policy
-
     settings = make_settings("sound", "text", "clang")
-    optimizer = Optimizer(settings, threads=2)
     policy = parse_policy("agent", settings)
-    optimizer.warm_up(policy)
-    result = optimizer.run(sha256, policy)
+    with closing(Optimizer(settings, threads=2)) as optimizer, monkeypatch.context() as patch:
+        patch.delattr(Session, "replay")
+        optimizer.warm_up(policy)
+        result = optimizer.run(sha256, policy)
     assert not result.fell_back and result.cost < result.costs.baseline
     with Session(settings) as session:
         session.begin(sha256)
         session.replay([settings.action(name) for name in result.passes])
         assert session.finish()[1:] == (result.cost, result.bitcode)
-    optimizer.close()
+
+
+def test_a_table_of_another_task_is_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, other = tmp_path / "text.npz", tmp_path / "instructions.npz"
+    made_up(8).write(table)
+    replace(made_up(8), objective="instructions").write(other)
+    arguments = ["portfolio", "train", str(table), str(tmp_path), "--validation", str(other)]
+    assert _run(arguments) == 2
+    assert "is of instructions and clang" in capsys.readouterr().err
+    with pytest.raises(CodeZeroError, match="two programs"):
+        train(made_up(1), CONFIG)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from codezero.agents.agent import read_trained
 from codezero.cli.building import check_output
 from codezero.cli.options import parse_subcommand
 from codezero.cli.output import print_table, progress_bar
@@ -90,6 +91,7 @@ class Train:
             raise CodeZeroError(f"{self.agent}: no such folder")
         table = ListTable.read(self.table)
         other = None if self.validation is None else ListTable.read(self.validation)
+        self._check(table, other)
         lists, chooser = train.train(table, config)
         train.write(self.agent, lists, chooser, config)
         rows = train.figures(Portfolio(self.agent), table if other is None else other)
@@ -104,6 +106,18 @@ class Train:
         ]
         print_table(["lists", "mean", "ratio", "time over -Oz"], cells, numeric_from=0)
         return 0
+
+    def _check(self, table: ListTable, other: ListTable | None) -> None:
+        """Raises `CodeZeroError` for tables that are not of the agent's task."""
+        tasks = {str(self.table): (table.objective, table.protocol)}
+        if other is not None:
+            tasks[str(self.validation)] = (other.objective, other.protocol)
+        if (self.agent / "agent.json").exists():
+            trained = read_trained(self.agent).settings
+            tasks[str(self.agent)] = (trained.objective.value, trained.protocol.value)
+        if len(set(tasks.values())) > 1:
+            words = (f"{name} is of {' and '.join(task)}" for name, task in tasks.items())
+            raise CodeZeroError("portfolio: " + ", ".join(words))
 
 
 def read_lists(path: Path, space: PassSpace) -> list[tuple[int, ...]]:

@@ -11,7 +11,7 @@ import enum
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -443,6 +443,7 @@ class Episode:
         # The baseline takes longer, and is begun first.
         measured = self._pool.submit(lambda: self._measure(self._baseline()))
         initial = self._pool.submit(self._measure, module)
+        wait([initial])
         baseline, optimized = measured.result(), self._baseline()
         try:
             return Costs(initial.result(), baseline)
@@ -471,8 +472,9 @@ class Episode:
         """The program as the baseline makes it, which is kept until the next one begins."""
         if self._optimized is None:
             assert self._program is not None
-            self._optimized = self._fresh()
-            self.settings.protocol.run_baseline(self._optimized, self._program.options)
+            module = self._fresh()
+            self.settings.protocol.run_baseline(module, self._program.options)
+            self._optimized = module
         return self._optimized
 
     def _observe(self) -> Observation:

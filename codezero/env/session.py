@@ -34,6 +34,8 @@ from codezero.isolation import Worker, WorkerFailure, WorkerTimedOut
 
 STEP_SECONDS = 10.0
 """Default wall time of a step."""
+LIST_STEPS = 3
+"""Times a pass's wall time that a list may take: hardly one of its passes takes long."""
 START_SECONDS = 60.0
 """Wall time of a reset: parsing, and optimising once to measure the baseline."""
 
@@ -294,13 +296,14 @@ class Session:
     def try_lists(self, lists: Sequence[Sequence[int]]) -> list[Tried]:
         """What some lists of passes make of the program, each from the start.
 
-        Ends the episode. Each list has as much time as its passes have in `step`, but all together.
+        Ends the episode. They have as much time together as `LIST_STEPS` passes have in `step`, for
+        each of them that a thread tries.
 
         Raises:
             WorkerFailure: LLVM ended its process on one of them, or took too long.
         """
         self._running = False
-        seconds = self.step_seconds * max(sum(map(len, lists)), 1)
+        seconds = self.step_seconds * LIST_STEPS * math.ceil(len(lists) / self.threads)
         tried: list[Tried] = self._call(
             "try_lists",
             [list(each) for each in lists],

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +39,8 @@ class Portfolio:
         folder: an agent's.
 
     Raises:
-        CodeZeroError: it has no portfolio of this version.
+        CodeZeroError: it has no portfolio of this version; or, when that is used first, a network
+            that cannot be loaded or is of another portfolio.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +52,15 @@ class Portfolio:
         mean over programs, shape (L,)."""
         self.most_work: float = description["most_work"]
         """That all lists of a trial may take together."""
-        self._session = load_session(folder / NETWORK)
+        self._folder = folder
+
+    @cached_property
+    def _session(self) -> Any:
+        return load_session(self._folder / NETWORK)
+
+    def warm_up(self) -> None:
+        """Load the network. Raises `CodeZeroError` as `order` would."""
+        _ = self._session
 
     @staticmethod
     def is_in(folder: Path) -> bool:
@@ -69,6 +79,10 @@ class Portfolio:
         """The same, of features as a `ListTable` has them."""
         inputs = {"features": features[np.newaxis]}
         weights, gains = self._session.run(("weights", "gains"), inputs)
+        if gains.shape[-1] != len(self.lists) or len(self.work) != len(self.lists):
+            raise CodeZeroError(
+                f"{self._folder}: {NETWORK} and {DESCRIPTION} are of two portfolios"
+            )
         among = range(len(self.lists)) if among is None else among
         return order(weights[0], gains[0], self.work, among, self.most_work)
 

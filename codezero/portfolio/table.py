@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings, Tried
 from codezero.env.reward import Costs
-from codezero.env.session import Session
+from codezero.env.session import STEP_SECONDS, Session
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.files import replacing
 from codezero.isolation import WorkerFailure
@@ -44,7 +45,7 @@ class ListTable:
     gains: Float
     """ln(baseline / cost), NaN where LLVM fails or the program grows past the limit, (P, L)."""
     work: Float
-    """Wall time over that of `BASELINE`, code generation included in both, (P, L)."""
+    """Wall time over that of `BASELINE`, code generation included in both, NaN as there, (P, L)."""
 
     @property
     def saved(self) -> Float:
@@ -109,6 +110,7 @@ def measure(
     settings: EpisodeSettings,
     *,
     jobs: int = 0,
+    step_seconds: float = STEP_SECONDS,
     on_done: Callable[[], None] = lambda: None,
 ) -> ListTable:
     """Try every list on every program; programs on which LLVM fails at the start are left out.
@@ -116,6 +118,7 @@ def measure(
     Args:
         lists: actions; `BASELINE` is tried as well.
         jobs: programs at a time; 0 is one a core.
+        step_seconds: see `Session`.
 
     Raises:
         CodeZeroError: the space has no `BASELINE`, or LLVM fails on all programs.
@@ -125,7 +128,7 @@ def measure(
     rows = run_all(
         lambda env, program: _row(env, program, lists),
         programs,
-        partial(Session, settings),
+        partial(Session, settings, step_seconds=step_seconds),
         jobs=jobs,
         on_done=lambda program, row: on_done(),
     )
@@ -146,7 +149,7 @@ def measure(
 def _row(
     env: Session, program: Program, lists: Sequence[Sequence[int]]
 ) -> tuple[Float, Float, Float] | None:
-    """Features, gains and work; None where LLVM fails at the start."""
+    """Features, gains and work; None where LLVM fails at the start, or on the baseline."""
     try:
         env.begin(program)
         features = np.concatenate(env.features())
@@ -155,9 +158,14 @@ def _row(
             for begin in range(0, len(lists), AT_A_TIME)
             for each in _try(env, program, lists[begin : begin + AT_A_TIME])
         ]
-    except (ProgramError, WorkerFailure):
+    except (ProgramError, LLVMError, WorkerFailure):
         return None
-    seconds = np.array([np.nan if each is None else each.seconds for each in tried], np.float32)
+    if tried[0] is None or tried[0].cost is None:
+        return None
+    seconds = np.array(
+        [np.nan if each is None or each.cost is None else each.seconds for each in tried],
+        np.float32,
+    )
     gains = np.array([_gain(env.costs, each) for each in tried], np.float32)
     return features, gains, seconds / seconds[0]
 

@@ -1,11 +1,12 @@
 """Make a portfolio from tables: which lists are in it, and what chooses among them. Needs torch.
 
 The lists are taken greedily, by what each adds on the training programs to the best of those before
-it (Xu et al., "Hydra: automatically configuring algorithms for portfolio-based selection", AAAI
-2010, takes them in that way). What chooses is a mixture: programs are of a number of kinds; on one
-kind, every list's gain has a Laplace distribution; and a network tells the kind from the features.
-Both are learned together, by maximum likelihood. Kinds rather than a forecast for each list, since
-what a second list adds depends on what the first has already gained on the same program.
+it for the time it takes, as in Xu et al., "Hydra: automatically configuring algorithms for
+portfolio-based selection", AAAI 2010. What chooses is a mixture: programs are of a number of kinds;
+on one kind, every list's gain has a Laplace distribution; and a network tells the kind from the
+features. Both are learned together, by maximum likelihood. Kinds rather than a forecast for each
+list, since what a second list adds depends on what the first has already gained on the same
+program.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class PortfolioConfig:
         for name in ("size", "kinds", "hidden", "members", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise CodeZeroError(f"portfolio: {name} is at least 1")
+        if not self.most_work > 0:
+            raise CodeZeroError("portfolio: most_work is more than 0")
         if not 0 <= self.prior <= 1:
             raise CodeZeroError("portfolio: prior is between 0 and 1")
 
@@ -172,8 +175,11 @@ def train(table: ListTable, config: PortfolioConfig) -> tuple[ListTable, Chooser
     """The portfolio's lists, as a table, and what chooses among them.
 
     Raises:
-        CodeZeroError: no list makes any program smaller than the baseline does.
+        CodeZeroError: no list makes any program smaller than the baseline does, or there are less
+            than two programs.
     """
+    if len(table.programs) < 2:
+        raise CodeZeroError("a portfolio is learnt from two programs at least")
     torch.manual_seed(config.seed)
     chosen = choose_lists(table, config.size)
     if not chosen:
@@ -277,6 +283,3 @@ def _figures_of(table: ListTable, chosen: Sequence[Sequence[int]], name: str) ->
         "ratio": math.exp(float(np.mean(saved))),
         "median_work": float(np.median(work)),
     }
-
-
-__all__ = ["Float", "PortfolioConfig", "choose_lists", "figures", "train", "write"]

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from codezero._native import LLVMError
 from codezero.agents.agent import Agent, Trained, read_trained
 from codezero.agents.view import View
 from codezero.compiler.program import Program
+from codezero.compiler.spaces import PassSpace
 from codezero.env.episode import EpisodeSettings
 from codezero.env.session import Session
-from codezero.errors import CodeZeroError
+from codezero.errors import CodeZeroError, ProgramError
+from codezero.isolation import WorkerFailure
 from codezero.portfolio.portfolio import Portfolio
 from codezero.search.budget import UNLIMITED, Budget, Meter
 from codezero.search.functions import FunctionSearch
@@ -70,17 +73,21 @@ class AgentPolicy:
     def _portfolio(self) -> Portfolio | None:
         return Portfolio(self._folder) if Portfolio.is_in(self._folder) else None
 
-    @property
-    def _is_lists_alone(self) -> bool:
-        return self._budget == ONE_TRIAL and Portfolio.is_in(self._folder)
+    def _lists(self, space: PassSpace) -> Portfolio | None:
+        """The agent's portfolio, if there is something in it that a space has the passes for."""
+        portfolio = self._portfolio
+        return portfolio if portfolio and PortfolioSearch.fits(portfolio, space) else None
 
     def warm_up(self) -> None:
         """Load what `run` needs."""
-        if self._portfolio is None or not self._is_lists_alone:
+        if self._portfolio is not None:
+            self._portfolio.warm_up()
+        if self._portfolio is None or self._budget != ONE_TRIAL:
             self._agent.begin()
 
     def adapt(self, settings: EpisodeSettings) -> EpisodeSettings:
-        return settings if self._is_lists_alone else self._shown(settings)
+        is_lists_alone = self._budget == ONE_TRIAL and self._lists(settings.space) is not None
+        return settings if is_lists_alone else self._shown(settings)
 
     def _shown(self, settings: EpisodeSettings) -> EpisodeSettings:
         """Settings of an environment in which the agent can act by itself."""
@@ -100,10 +107,10 @@ class AgentPolicy:
 
     def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
         """The trial, which is played to its end, and what the rest of the budget goes for."""
-        meter = Meter(self._budget)
-        if self._portfolio is None:
+        meter, portfolio = Meter(self._budget), self._lists(env.settings.space)
+        if portfolio is None:
             return self._play(env, program, rng, meter)
-        lists = PortfolioSearch(env, program, self._portfolio)
+        lists = PortfolioSearch(env, program, portfolio)
         found = lists.begin()
         meter.trials = found.trials
         if self._budget == ONE_TRIAL or meter.spent():
@@ -112,7 +119,11 @@ class AgentPolicy:
         meter.trials = found.trials
         if meter.spent():
             return found
-        return self._play(env, program, rng, meter, found)
+        try:
+            better = self._play(env, program, rng, meter, found)
+        except (ProgramError, LLVMError, WorkerFailure):
+            return found  # whatever comes after it
+        return better if better.cost < found.cost else replace(found, trials=better.trials)
 
     def _play(
         self,

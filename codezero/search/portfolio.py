@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
+from codezero.compiler.spaces import PassSpace
 from codezero.env.episode import Tried
 from codezero.env.session import Session
 from codezero.errors import ProgramError
@@ -38,14 +39,26 @@ class PortfolioSearch:
         self._left: list[int] = []
         self._found = Found((), 0, 0)
 
+    @staticmethod
+    def fits(portfolio: Portfolio, space: PassSpace) -> bool:
+        """Whether a space has the passes of one of the lists at least."""
+        names = {p.name for p in space.passes}
+        return any(map(names.issuperset, portfolio.lists))
+
     def begin(self) -> Found:
-        """Those lists that are the trial, however long they take."""
+        """Those lists that are the trial, however long they take.
+
+        Raises:
+            ProgramError: LLVM fails before the first pass.
+        """
         env = self._env
         env.begin(self._program)
         self._found = Found((), env.cost, 0)
-        if not self._actions:
-            return self._found
-        order = self._portfolio.order(env.features(), self._actions)
+        try:
+            features = env.features()
+        except (LLVMError, WorkerFailure) as failure:
+            raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
+        order = self._portfolio.order(features, self._actions)
         self._left = order.others
         self._try(order.trial, Meter(UNLIMITED))
         return self._found
@@ -66,31 +79,38 @@ class PortfolioSearch:
         return self._found
 
     def _try(self, lists: Sequence[int], meter: Meter) -> None:
-        """Try lists on the program, with which the environment has begun."""
-        env = self._env
+        """Try lists on the program, with which the environment has begun, and keep the best.
+
+        The best is one that can be finished: some leave IR that does not verify.
+        """
         actions = [self._actions[k] for k in lists]
-        tried: list[Tried | None]
+        self._found = replace(self._found, trials=self._found.trials + len(lists))
         try:
-            tried, failed = [*env.try_lists(actions)], False
+            tried = self._env.try_lists(actions)
+            costs = [math.inf if each.cost is None else each.cost for each in tried]
+            for index in sorted(range(len(tried)), key=costs.__getitem__):
+                if self._keep(tried[index], index):
+                    break
         except WorkerFailure:
             # One is to blame, or the time is up.
-            tried, failed = [self._try_alone(each, meter) for each in actions], True
-        costs = [math.inf if t is None or t.cost is None else t.cost for t in tried]
-        best = min(range(len(tried)), key=costs.__getitem__)
-        found = replace(self._found, trials=self._found.trials + len(lists))
-        result = tried[best]
-        if result is not None and result.cost is not None and result.cost < found.cost:
-            found = replace(found, actions=result.passes, cost=result.cost, made=None)
-            if not failed:
-                with contextlib.suppress(LLVMError, WorkerFailure):
-                    found = replace(found, made=Made(*env.finish_list(best)))
-        self._found = found
+            for each in actions:
+                self._try_alone(each, meter)
 
-    def _try_alone(self, actions: Sequence[int], meter: Meter) -> Tried | None:
-        if meter.out_of_time():
-            return None
+    def _try_alone(self, actions: Sequence[int], meter: Meter) -> None:
+        if not meter.out_of_time():
+            with contextlib.suppress(ProgramError, WorkerFailure):
+                self._env.begin(self._program)
+                (tried,) = self._env.try_lists([actions])
+                self._keep(tried, 0)
+
+    def _keep(self, tried: Tried, index: int) -> bool:
+        """Finish what has been tried if it is the best so far; whether there is no better one."""
+        if tried.cost is None or tried.cost >= self._found.cost:
+            return True
         try:
-            self._env.begin(self._program)
-            return self._env.try_lists([actions])[0]
-        except (ProgramError, WorkerFailure):
-            return None
+            made = Made(*self._env.finish_list(index))
+        except LLVMError:
+            return False
+        if made.cost < self._found.cost:
+            self._found = replace(self._found, actions=tried.passes, cost=made.cost, made=made)
+        return True
