@@ -181,7 +181,7 @@ class Tried(NamedTuple):
     passes: tuple[int, ...]
     """Those that changed something."""
     seconds: float
-    """Wall time of the passes, of one thread."""
+    """Wall time of the passes, and of measuring what they made."""
 
 
 class Features(NamedTuple):
@@ -251,10 +251,11 @@ class Episode:
             CodegenError: objective ``text``, if there is no code for what the baseline makes of it,
                 as for a target without a code generator.
         """
-        self._program = program
+        before, self._program = self._program, program
+        if before is None or self._optimized is None or before.key != program.key:
+            self._optimized = None
         module = self._fresh()
         self._tried = []
-        self._optimized = None
         self._costs = costs or self._measure_costs(module)
         module.warm_up()
         observation = np.zeros(self.settings.observation_size, np.float32)
@@ -469,7 +470,7 @@ class Episode:
         return module
 
     def _baseline(self) -> Module:
-        """The program as the baseline makes it, which is kept until the next one begins."""
+        """The program as the baseline makes it, which is kept until another one begins."""
         if self._optimized is None:
             assert self._program is not None
             module = self._fresh()

@@ -1,11 +1,11 @@
 """Guided search: from an agent's trajectory on, where its world model sees most to gain.
 
 First the space's lists are tried, those that the trial left, unless other lists have been tried
-before. Then the states along the best
-trajectory so far are kept. Again and again one of them is gone on from: more often one from which
-the critic foresees a smaller program, less often one that has been gone on from already. What is
-done there is mostly a few passes drawn uniformly, which are quick, and else what is drawn from the
-policy, given up where the critic foresees nothing better than what there is.
+before. Then the states along the best trajectory so far are kept. Again and again one of them is
+gone on from: more often one from which the critic foresees a smaller program, less often one that
+has been gone on from already. What is done there is mostly a few passes drawn uniformly, which are
+quick, and else what is drawn from the policy, given up where the critic foresees nothing better
+than what there is.
 """
 
 from __future__ import annotations
