@@ -36,9 +36,14 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def threads_of_each(tasks: int) -> int:
-    """Threads that each of so many tasks at a time may use, of the cores that there are."""
-    return min(max(available_cores() // max(tasks, 1), 1), MOST_THREADS)
+def tasks_at_a_time(tasks: int, jobs: int) -> int:
+    """Of so many; ``jobs`` is the most, 0 is one a core."""
+    return min(jobs or available_cores(), max(tasks, 1))
+
+
+def threads_of_each(tasks: int, jobs: int) -> int:
+    """Threads that each of the tasks at a time may use, of the cores that there are."""
+    return min(max(available_cores() // tasks_at_a_time(tasks, jobs), 1), MOST_THREADS)
 
 
 def run_each(
@@ -109,12 +114,11 @@ def run_all(
         on_done: called in this thread as each task ends.
     """
     results: dict[int, Result] = {}
-    jobs = min(jobs or available_cores(), max(len(tasks), 1))
     numbered = run_each(
         lambda resource, indexed: function(resource, indexed[1]),
         enumerate(tasks),
         make_resource,
-        jobs=jobs,
+        jobs=tasks_at_a_time(len(tasks), jobs),
     )
     with closing(numbered):
         for (index, task), result in numbered:

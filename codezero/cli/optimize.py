@@ -25,7 +25,7 @@ from codezero.env.episode import EpisodeSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
-from codezero.parallel import available_cores, run_all, threads_of_each
+from codezero.parallel import run_all, threads_of_each
 from codezero.programs.load import LoadFailure, load_all
 from codezero.search.policy import AGENT, AGENT_WHOLE, Policy, parse_policy
 
@@ -109,8 +109,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
             f"({', '.join(settings.space.unsound)})",
             file=sys.stderr,
         )
-    at_a_time = min(options.jobs or available_cores(), len(jobs))
-    optimizers = Optimizers(settings, options.seed, threads_of_each(at_a_time))
+    threads = threads_of_each(len(jobs), options.jobs)
+    optimizers = Optimizers(settings, options.seed, threads)
     with optimizers.warmed_up(policy):
         sources = _load(jobs, flags, options.jobs)
     writer = Writer(settings, flags)

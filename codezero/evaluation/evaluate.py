@@ -12,7 +12,7 @@ from codezero.corpus.corpus import Corpus
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
-from codezero.parallel import available_cores, run_all, threads_of_each
+from codezero.parallel import run_all, threads_of_each
 from codezero.programs.load import LoadFailure, load_all
 from codezero.programs.suites import find_suites
 from codezero.search.policy import Policy
@@ -189,8 +189,7 @@ def evaluate(
             result.functions,
         )
 
-    jobs = min(jobs or available_cores(), max(len(tasks), 1))
-    threads = threads_of_each(jobs)
+    threads = threads_of_each(len(tasks), jobs)
     results = run_all(
         work, tasks, lambda: Optimizer(settings, seed, threads), jobs=jobs, on_done=on_done
     )
