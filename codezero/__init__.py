@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing's own takes longer to import than all else here
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
     from codezero.compiler import Module as Module
     from codezero.compiler import Objective as Objective
     from codezero.compiler import PassSpace as PassSpace
@@ -64,6 +66,8 @@ class _RegisterAfterGymnasium:
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != "gymnasium":
             return None
+        from importlib.machinery import PathFinder
+
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module

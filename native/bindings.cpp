@@ -28,11 +28,13 @@ nb::bytes toBytes(const std::string &Bytes) {
   return nb::bytes(Bytes.data(), Bytes.size());
 }
 
-using Fields = std::tuple<bool, bool, bool, bool, bool, bool, std::string>;
+using Fields =
+    std::tuple<bool, bool, bool, bool, bool, bool, bool, std::string>;
 
 Fields fields(const CompileOptions &O) {
-  return {O.SLPVectorize,     O.VectorizeLoops, O.UnrollLoops, O.MergeFunctions,
-          O.FunctionSections, O.DataSections,   O.FloatABI};
+  return {O.SLPVectorize,        O.VectorizeLoops,   O.UnrollLoops,
+          O.MergeFunctions,      O.FunctionSections, O.DataSections,
+          O.AddressSignificance, O.FloatABI};
 }
 
 nb::object raisable(nb::handle Type, const ParseError &E) {
@@ -93,11 +95,12 @@ NB_MODULE(_native, M) {
           "__init__",
           [](CompileOptions *Self, bool SLPVectorize, bool VectorizeLoops,
              bool UnrollLoops, bool MergeFunctions, bool FunctionSections,
-             bool DataSections, std::string FloatABI) {
-            new (Self) CompileOptions{SLPVectorize,       VectorizeLoops,
-                                      UnrollLoops,        MergeFunctions,
-                                      FunctionSections,   DataSections,
-                                      std::move(FloatABI)};
+             bool DataSections, bool AddressSignificance,
+             std::string FloatABI) {
+            new (Self) CompileOptions{SLPVectorize,        VectorizeLoops,
+                                      UnrollLoops,         MergeFunctions,
+                                      FunctionSections,    DataSections,
+                                      AddressSignificance, std::move(FloatABI)};
           },
           nb::kw_only(), "slp_vectorize"_a = Defaults.SLPVectorize,
           "vectorize_loops"_a = Defaults.VectorizeLoops,
@@ -105,6 +108,7 @@ NB_MODULE(_native, M) {
           "merge_functions"_a = Defaults.MergeFunctions,
           "function_sections"_a = Defaults.FunctionSections,
           "data_sections"_a = Defaults.DataSections,
+          "address_significance"_a = Defaults.AddressSignificance,
           "float_abi"_a = Defaults.FloatABI)
       .def_ro("slp_vectorize", &CompileOptions::SLPVectorize, "-fslp-vectorize")
       .def_ro("vectorize_loops", &CompileOptions::VectorizeLoops, "-fvectorize")
@@ -114,6 +118,8 @@ NB_MODULE(_native, M) {
       .def_ro("function_sections", &CompileOptions::FunctionSections,
               "-ffunction-sections")
       .def_ro("data_sections", &CompileOptions::DataSections, "-fdata-sections")
+      .def_ro("address_significance", &CompileOptions::AddressSignificance,
+              "-faddrsig")
       .def_ro("float_abi", &CompileOptions::FloatABI,
               "ARM's -mfloat-abi: 'soft', 'hard', or '' for the triple's own")
       .def("__eq__", [](const CompileOptions &A,

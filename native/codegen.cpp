@@ -213,6 +213,7 @@ std::unique_ptr<Target> Target::create(const Module &M,
   TargetOptions.AllowFPOpFusion = FPOpFusion::Standard;
   TargetOptions.FunctionSections = Options.FunctionSections;
   TargetOptions.DataSections = Options.DataSections;
+  TargetOptions.EmitAddrsig = Options.AddressSignificance;
   TargetOptions.UseInitArray = true;
   TargetOptions.EmulatedTLS = TT.hasDefaultEmulatedTLS();
   if (Options.FloatABI == "hard")
@@ -301,17 +302,24 @@ static bool hasAssembly(const Function &F) {
   });
 }
 
+static bool hasStackProtector(const Function &F) {
+  return F.hasFnAttribute(Attribute::StackProtect) ||
+         F.hasFnAttribute(Attribute::StackProtectStrong) ||
+         F.hasFnAttribute(Attribute::StackProtectReq);
+}
+
 // What LLVM remembers by the addresses of a module's values, and does not
 // forget with it: which are in llvm.used, how functions collect garbage, and,
-// in passes, where in the source they last were; and the symbols that numbered
-// labels in assembly stand for, which MCContext::reset() leaves dangling.
+// in passes, where in the source they last were, and which variables the stack
+// protector has to keep apart; and the symbols that numbered labels in assembly
+// stand for, which MCContext::reset() leaves dangling.
 // Looked for in the code generator for x86 and ELF only.
 static bool isForgotten(const Module &M) {
   return M.getTargetTriple().isX86() &&
          M.getTargetTriple().isOSBinFormatELF() &&
          !M.getNamedGlobal("llvm.used") && !M.getNamedMetadata("llvm.dbg.cu") &&
          M.getModuleInlineAsm().empty() && none_of(M, [](const Function &F) {
-           return F.hasGC() || hasAssembly(F);
+           return F.hasGC() || hasAssembly(F) || hasStackProtector(F);
          });
 }
 
@@ -319,8 +327,9 @@ static std::string describe(const Module &M, const CompileOptions &Options) {
   std::string Text;
   raw_string_ostream Stream(Text);
   Stream << M.getTargetTriple().str() << '|' << Options.FunctionSections
-         << Options.DataSections << Options.FloatABI << '|' << M.getPICLevel()
-         << '|' << M.getOverrideStackAlignment() << '|';
+         << Options.DataSections << Options.AddressSignificance
+         << Options.FloatABI << '|' << M.getPICLevel() << '|'
+         << M.getOverrideStackAlignment() << '|';
   if (const auto Model = M.getCodeModel())
     Stream << *Model;
   if (const auto *ABI =

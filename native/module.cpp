@@ -321,24 +321,19 @@ static SmallVector<char, 0> generateFrom(const llvm::Module &M, Target &For,
 }
 
 uint64_t Module::textSize(const CompileOptions &Options) const {
-  std::lock_guard Lock(Owner->Mutex);
-  std::string Error;
-  auto For = Target::createOrReuse(*IR, Options, Error);
-  if (!For)
-    throw CodegenError(Error);
-  const auto Object = generateFrom(*IR, *For, OutputKind::Object);
-  Target::keep(std::move(For), *IR);
-  return executableSize(StringRef(Object.data(), Object.size()));
+  return executableSize(generate(OutputKind::Object, Options));
 }
 
 std::string Module::generate(OutputKind Kind,
                              const CompileOptions &Options) const {
   std::lock_guard Lock(Owner->Mutex);
   std::string Error;
-  auto For = Target::create(*IR, Options, Error);
+  auto For = Target::createOrReuse(*IR, Options, Error);
   if (!For)
     throw CodegenError(Error);
-  return codezero::toString(generateFrom(*IR, *For, Kind));
+  auto Generated = codezero::toString(generateFrom(*IR, *For, Kind));
+  Target::keep(std::move(For), *IR);
+  return Generated;
 }
 
 void Module::verify() const {

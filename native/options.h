@@ -16,6 +16,7 @@ struct CompileOptions {
   // Of code generation.
   bool FunctionSections = false;
   bool DataSections = false;
+  bool AddressSignificance = true;
   // Of ARM: "", "soft" or "hard".
   std::string FloatABI;
 

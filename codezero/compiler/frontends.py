@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codezero._native import CompileOptions
+from codezero.compiler.clang_driver import objection, parse_jobs, value_of
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, CLANGXX, FLANG, RUSTC, Tool
 from codezero.errors import ProgramError, ToolchainError
@@ -201,37 +202,6 @@ def run_compiler(
     return messages
 
 
-_WORKS_DURING_OPTIMISATION = re.compile(
-    r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
-    r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)|-fmemory-profile|"
-    r"-fexperimental-sanitize-metadata|-fpseudo-probe"
-)
-_WRITES_MORE_FILES = re.compile(
-    r"-dependency-file$|-split-dwarf-(file|output)$|-serialize-diagnostic-file$|-ftime-trace|"
-    r"-opt-record-file$|-stack-usage-file|-header-include-file$|--?save-temps"
-)
-_FRONT_ENDS_SANITIZERS = re.compile(
-    r"undefined|integer|nullability|bounds|alignment|array-bounds|bool|builtin|enum|float-cast-overflow|float-divide-by-zero|function|"
-    r"implicit-.*|integer-divide-by-zero|nonnull-attribute|null|nullability-.*|object-size|"
-    r"pointer-overflow|return|returns-nonnull-attribute|shift|shift-base|shift-exponent|"
-    r"signed-integer-overflow|unreachable|unsigned-.*|vla-bound|vptr|shadow-call-stack"
-)
-"""The checks that are there before the first pass runs; all others are passes."""
-
-
-def _objection(argument: str) -> str | None:
-    """Why a flag, or what clang's driver makes of it, cannot be used; None if it can."""
-    instrumented = argument.startswith("-fsanitize=") and not all(
-        _FRONT_ENDS_SANITIZERS.fullmatch(check)
-        for check in argument.removeprefix("-fsanitize=").split(",")
-    )
-    if instrumented or _WORKS_DURING_OPTIMISATION.match(argument):
-        return "works during optimisation, which codezero replaces"
-    if _WRITES_MORE_FILES.match(argument):
-        return "writes a file beside the object, which codezero does not keep"
-    return None
-
-
 def _compile_options(
     compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner
 ) -> CompileOptions:
@@ -265,14 +235,20 @@ def _ask_driver(
     compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner
 ) -> CompileOptions:
     command = [compiler, *flags, "-Oz", "-###", "-c", str(path)]
-    arguments = _first_cc1_line(run_compiler(command, path, runner))
+    jobs = parse_jobs(os.fsencode(run_compiler(command, path, runner))).commands
+    arguments = next((job for job in jobs if "-cc1" in job), ())
     for argument in (*flags, *arguments):
-        objection = _objection(argument)
-        if objection is not None:
+        reason = objection(argument, only_object=True)
+        if reason is not None:
             raise ProgramError(
-                f"{path}: {argument} {objection}; compile this file without it, or with clang alone"
+                f"{path}: {argument} {reason}; compile this file without it, or with clang alone"
             )
-    float_abi = arguments[arguments.index("-mfloat-abi") + 1] if "-mfloat-abi" in arguments else ""
+    return compile_options(arguments)
+
+
+def compile_options(arguments: Sequence[str]) -> CompileOptions:
+    """What the flags of clang's own compiler, which are its driver's words, mean for a program."""
+    float_abi = value_of(arguments, "-mfloat-abi") if "-mfloat-abi" in arguments else ""
     return CompileOptions(
         slp_vectorize="-vectorize-slp" in arguments,
         vectorize_loops="-vectorize-loops" in arguments,
@@ -280,15 +256,9 @@ def _ask_driver(
         merge_functions="-fmerge-functions" in arguments,
         function_sections="-ffunction-sections" in arguments,
         data_sections="-fdata-sections" in arguments,
+        address_significance="-faddrsig" in arguments,
         float_abi=float_abi if float_abi == "hard" else "soft" if float_abi else "",
     )
-
-
-def _first_cc1_line(driver_output: str) -> list[str]:
-    for line in driver_output.splitlines():
-        if '"-cc1"' in line:
-            return shlex.split(line)
-    return []
 
 
 def generate_code(

@@ -8,15 +8,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from codezero.errors import ToolchainError
 
 LLVM_MAJOR = 22
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(NamedTuple):
     name: str
     """What it is called in messages."""
     purpose: str

@@ -1,0 +1,220 @@
+"""What clang's driver makes of a command line: the jobs it would run, and what their flags mean.
+
+Nothing else here reads clang's options: there are thousands, and only clang knows them all. The
+driver is asked with ``-###``, and what it then says is plain: one job a line, one flag a word.
+
+Drivers of ours start with this file, so that it imports little.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+
+class Jobs(NamedTuple):
+    """What the driver would do."""
+
+    commands: tuple[tuple[str, ...], ...]
+    """The command lines it would run, one after another."""
+    messages: bytes
+    """What it has to say itself, such as of flags that are not used."""
+    configuration: tuple[str, ...]
+    """Files that it has read more flags from."""
+
+
+_ARGUMENT = re.compile(rb' "((?:[^"\\]|\\.)*)"', re.DOTALL)
+_HEADER = re.compile(
+    rb"^(.*clang version .*|flang version .*|Target: .*|Thread model: .*|InstalledDir: .*|"
+    rb"Build config: .*|Configuration file: (.*)|Found candidate .*|Selected .*|"
+    rb"Candidate multilib.*|Found (CUDA|HIP) .*| \(in-process\))$"
+)
+
+
+def parse_jobs(output: bytes) -> Jobs:
+    """What ``-###`` printed on standard error."""
+    commands, messages, configuration = [], [], []
+    for line in output.split(b"\n"):
+        arguments = _ARGUMENT.findall(line)
+        if arguments and sum(len(a) + 3 for a in arguments) == len(line):
+            commands.append(tuple(os.fsdecode(re.sub(rb"\\(.)", rb"\1", a)) for a in arguments))
+        elif header := _HEADER.match(line):
+            configuration += [os.fsdecode(header[2])] if header[2] else []
+        elif line:
+            messages.append(line + b"\n")
+    return Jobs(tuple(commands), b"".join(messages), tuple(configuration))
+
+
+LANGUAGES = frozenset(
+    f"{language}{suffix}"
+    for language in ("c", "c++", "objective-c", "objective-c++")
+    for suffix in ("", "-cpp-output")
+) | {"cpp-output"}
+"""Of sources, after clang's ``-x``."""
+
+
+def is_compilation(command: Sequence[str]) -> bool:
+    """Whether a job makes an object of one source in a C language."""
+    return (
+        command[1:2] == ("-cc1",)
+        and "-emit-obj" in command
+        and command[-3:-2] == ("-x",)
+        and command[-2] in LANGUAGES
+        and "-o" in command
+    )
+
+
+def value_of(command: Sequence[str], flag: str) -> str:
+    """What follows a flag."""
+    return command[command.index(flag) + 1]
+
+
+_WORKS_DURING_OPTIMISATION = re.compile(
+    r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
+    r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)|-fmemory-profile|"
+    r"-fexperimental-sanitize-metadata|-fpseudo-probe|-Rpass"
+)
+_FRONT_END_WRITES = re.compile(
+    r"-dependency-file$|-serialize-diagnostic-file$|-header-include-file$"
+)
+_BACK_END_WRITES = re.compile(
+    r"-split-dwarf-(file|output)$|-ftime-trace|-opt-record-file$|-stack-usage-file|--?save-temps"
+)
+_FRONT_ENDS_SANITIZERS = re.compile(
+    r"undefined|integer|nullability|bounds|alignment|array-bounds|bool|builtin|enum|"
+    r"float-cast-overflow|float-divide-by-zero|function|"
+    r"implicit-.*|integer-divide-by-zero|nonnull-attribute|null|nullability-.*|object-size|"
+    r"pointer-overflow|return|returns-nonnull-attribute|shift|shift-base|shift-exponent|"
+    r"signed-integer-overflow|unreachable|unsigned-.*|vla-bound|vptr|shadow-call-stack"
+)
+"""The checks that are there before the first pass runs; all others are passes."""
+
+
+def objection(argument: str, *, only_object: bool) -> str | None:
+    """Why what clang does under a flag cannot be repeated here; None if it can.
+
+    Args:
+        argument: a user's flag, or what the driver has made of it.
+        only_object: whether what the front end writes beside the object would be lost, too.
+    """
+    instrumented = argument.startswith("-fsanitize=") and not all(
+        _FRONT_ENDS_SANITIZERS.fullmatch(check)
+        for check in argument.removeprefix("-fsanitize=").split(",")
+    )
+    if instrumented or _WORKS_DURING_OPTIMISATION.match(argument):
+        return "works during optimisation, which codezero replaces"
+    if _BACK_END_WRITES.match(argument) or (only_object and _FRONT_END_WRITES.match(argument)):
+        return "writes a file beside the object, which codezero does not keep"
+    return None
+
+
+def front_end_command(command: Sequence[str], headers: str | None = None) -> list[str]:
+    """A compilation that stops before the first pass, and writes bitcode to standard output.
+
+    It leaves exactly what -Oz's optimiser would be given. Use-list order decides what some passes
+    do.
+
+    Args:
+        headers: a file to list the headers in that are read, one a line: all of them if
+            `reads_listed_files`.
+    """
+    kept = ["-emit-llvm-bc" if word == "-emit-obj" else word for word in command]
+    kept[kept.index("-o") + 1] = "-"
+    kept[2:2] = ["-disable-llvm-passes", "-emit-llvm-uselists"]
+    if headers is not None and "-header-include-file" not in kept:
+        kept[2:2] = ["-header-include-file", headers]
+        if "-dependency-file" not in kept:
+            kept[2:2] = ["-sys-header-deps"]  # which dependency files depend on, too
+    return kept
+
+
+def reads_listed_files(command: Sequence[str]) -> bool:
+    """Whether a compilation reads its source and headers only, and clang can list those."""
+    if "-dependency-file" in command and "-sys-header-deps" not in command:
+        return False
+    return not any(map(_READS_MORE.match, command))
+
+
+_READS_MORE = re.compile(
+    r"-include-pch$|-fmodule|-ivfsoverlay$|-load$|-plugin|-add-plugin|-fsanitize-ignorelist|"
+    r"-fsanitize-system-ignorelist|-header-include-file$|-serialize-diagnostic-file$|-frandomize|"
+    r"-fdepfile-entry|-fapinotes"
+)
+
+
+def back_end_command(command: Sequence[str]) -> list[str]:
+    """A compilation from optimised bitcode on standard input to the object on standard output.
+
+    Only clang knows what each flag means for the object, so that all of them stay but those that
+    the front end alone reads. Equal ones make equal objects of equal bitcode.
+    """
+    kept = list(_without(command[:-3], _FRONT_END_READS, _FRONT_END_OPTIONS))
+    kept[kept.index("-o") + 1] = "-"
+    kept[2:2] = ["-disable-llvm-passes"]
+    return [*kept, "-x", "ir", "-"]
+
+
+_FRONT_END_READS = frozenset(
+    (
+        *("-D", "-U", "-I", "-F", "-iquote", "-idirafter", "-include", "-imacros"),
+        *("-isystem", "-cxx-isystem", "-c-isystem", "-iframework", "-include-pch", "-iwithprefix"),
+        *("-internal-isystem", "-internal-externc-isystem", "-internal-iframework"),
+        *("-dependency-file", "-MT", "-header-include-file", "-serialize-diagnostic-file"),
+        "-ivfsoverlay",
+    )
+)
+"""Flags with a word after them that are of no use for IR, or would have a file written again."""
+_FRONT_END_OPTIONS = frozenset(("-MP", "-MV", "-MG", "-sys-header-deps", "-module-file-deps"))
+
+
+def _without(
+    command: Sequence[str], with_value: frozenset[str], alone: frozenset[str]
+) -> Iterator[str]:
+    words = iter(command)
+    for word in words:
+        if word in with_value:
+            next(words, None)
+        elif word not in alone:
+            yield word
+
+
+def is_followed(command: Sequence[str]) -> bool:
+    """Whether `codezero.compiler.Module.object` makes the same of bitcode as clang, to the byte.
+
+    It does for flags that are known not to matter for code generation, or to do so by what they
+    leave in the IR or in `CompileOptions`. For any other, clang has to be asked.
+    """
+    words = iter(command[1:])
+    for word in words:
+        if word in _FOLLOWED_WITH_VALUE:
+            next(words, None)
+        elif not _FOLLOWED.fullmatch(word):
+            return False
+    return True
+
+
+_FOLLOWED_WITH_VALUE = frozenset(
+    (
+        *("-triple", "-main-file-name", "-dumpdir", "-resource-dir", "-ferror-limit", "-o", "-x"),
+        *("-mrelocation-model", "-pic-level", "-target-cpu", "-tune-cpu", "-target-feature"),
+        *("-target-abi", "-mfloat-abi", "-stack-protector", "-stack-protector-buffer-size"),
+        *("-fmessage-length", "-target-linker-version"),
+    )
+)
+_FOLLOWED = re.compile(
+    r"-|-cc1|-O[sz]|-emit-obj|-disable-(free|llvm-verifier|llvm-passes|red-zone)|-w|-W.*|-pedantic|"
+    r"-pedantic-errors|-clear-ast-before-backend|-discard-value-names|-pic-is-pie|-std=.*|"
+    r"-mframe-pointer=.*|-debugger-tuning=.*|-vectorize-slp|-faddrsig|-pthread|-mconstructor-aliases|"
+    r"-f(cxx-exceptions|exceptions|deprecated-macro|math-errno|gnuc-version=.*|wrapv|short-enums|"
+    r"dwarf2-cfi-asm|skip-odr-check-in-gmf|fp-contract=on|unwind-tables=.*|"
+    r"function-sections|data-sections|visibility=.*|visibility-inlines-hidden.*|cf-protection=.*|"
+    r"stack-clash-protection|debug-compilation-dir=.*|coverage-compilation-dir=.*|common|"
+    r"color-diagnostics|caret-diagnostics.*|diagnostics-.*|freestanding|gnu89-inline|"
+    r"sized-deallocation|message-length=.*|half-no-semantic-interposition|ms-extensions|"
+    r"trivial-auto-var-init=.*)|-msoft-float|-Qn|"
+    r"-fno-(rounding-math|plt|rtti|builtin.*|signed-char|threadsafe-statics|use-cxa-atexit|"
+    r"operator-names|strict-return|delete-null-pointer-checks|diagnostics-.*|caret-diagnostics)|"
+    r"-fsigned-char|-relaxed-aliasing|-nobuiltininc|-nostdsysteminc|-nostdinc\+\+"
+)
