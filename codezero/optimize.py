@@ -12,7 +12,7 @@ import numpy as np
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
-from codezero.env.episode import EpisodeSettings, Replayed
+from codezero.env.episode import EpisodeSettings, Made, Replayed
 from codezero.env.reward import Costs
 from codezero.env.session import Session
 from codezero.errors import ProgramError
@@ -49,6 +49,8 @@ class Optimized:
     seconds: float
     """Wall time from unoptimised to optimised IR, measuring included."""
     bitcode: bytes = field(repr=False)
+    object: bytes | None = field(default=None, repr=False)
+    """Code for it, by a session for objects."""
 
     @property
     def optimized(self) -> Program:
@@ -68,6 +70,7 @@ def optimize(
     rng: np.random.Generator,
     *,
     streamlined: bool = False,
+    bitcode: bool = True,
 ) -> Optimized:
     """Make a program small.
 
@@ -78,6 +81,8 @@ def optimize(
     Args:
         streamlined: leave out passes without which the program is as small, as Table 1 of the paper
             does. For lists that people read: it takes some seconds, which are not counted.
+        bitcode: if not, a result that is the baseline has none, if it has an object: that would
+            have to be made for it.
 
     Raises:
         ProgramError: LLVM cannot even read or measure the program.
@@ -88,30 +93,32 @@ def optimize(
     expanded = Replayed(space.expand(found.actions), dict(found.functions))
     result = None
     if found.made is not None:
-        result = _Result(expanded, *found.made)
+        result = _Result(expanded, found.made)
     elif changes:
         result = _replay(env, program, expanded)
     costs = env.costs
     seconds = time.monotonic() - start
-    if result is not None and result.cost < costs.baseline:
+    if result is not None and result.made.cost < costs.baseline:
         if streamlined:
             result = _streamline(env, program, result)
         actions, functions = result.replayed
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
-        if result.finish_changed and not functions:
+        if result.made.finish_changed and not functions:
             pipeline = ",".join(filter(None, (pipeline, FINISH)))
         fell_back, remark = False, ESTIMATED if costs.estimated else ""
     else:
         remark = FAILED_REPLAY if result is None and changes else ""
         passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
-        result = _Result(Replayed((), {}), False, costs.baseline, _baseline(env, program))
+        made = None if bitcode else _baseline_object(env)
+        contents = b"" if made is not None else _baseline(env, program)
+        result = _Result(Replayed((), {}), Made(False, costs.baseline, contents, made))
         seconds = time.monotonic() - start
     return Optimized(
         program=program,
         policy=policy.name,
         costs=costs,
         found=found.cost,
-        cost=result.cost,
+        cost=result.made.cost,
         passes=passes,
         pipeline=pipeline,
         functions={name: tuple(space.names(own)) for name, own in functions.items()},
@@ -119,7 +126,8 @@ def optimize(
         fell_back=fell_back,
         remark=remark,
         seconds=seconds,
-        bitcode=result.bitcode,
+        bitcode=result.made.bitcode,
+        object=result.made.object,
     )
 
 
@@ -133,16 +141,14 @@ FAILED_REPLAY = "LLVM failed on the passes found when they ran once more; this i
 class _Result(NamedTuple):
     replayed: Replayed
     """What it takes to make it."""
-    finish_changed: bool
-    cost: int
-    bitcode: bytes
+    made: Made
 
 
 def _replay(env: Session, program: Program, wanted: Replayed) -> _Result | None:
     """The program after some passes; None if LLVM fails on them, or they break the program."""
     env.begin(program)
     try:
-        return _Result(env.replay(*wanted), *env.finish())
+        return _Result(env.replay(*wanted), env.finish())
     except (LLVMError, WorkerFailure):
         return None
 
@@ -157,13 +163,20 @@ def _streamline(env: Session, program: Program, result: _Result) -> _Result:
         if time.monotonic() > deadline:
             return False
         shorter = _replay(env, program, Replayed(tuple(actions), result.replayed.functions))
-        if shorter is None or shorter.cost > result.cost:
+        if shorter is None or shorter.made.cost > result.made.cost:
             return False
         shortest = shorter
         return True
 
     reduce_list(result.replayed.actions, is_as_small)
     return shortest
+
+
+def _baseline_object(env: Session) -> bytes | None:
+    try:
+        return env.baseline_object()
+    except (LLVMError, WorkerFailure):
+        return None
 
 
 def _baseline(env: Session, program: Program) -> bytes:
@@ -181,9 +194,18 @@ class Optimizer:
         settings: space, objective and protocol.
         seed: of policies that choose at random; each program is given a generator of its own.
         threads: that one program may use.
+        for_objects: see `codezero.env.episode.Episode`.
     """
 
-    def __init__(self, settings: EpisodeSettings, seed: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self,
+        settings: EpisodeSettings,
+        seed: int = 0,
+        threads: int = 1,
+        *,
+        for_objects: bool = False,
+    ) -> None:
+        self._for_objects = for_objects
         self._seed = seed
         self._threads = threads
         self.loader = ProgramLoader()
@@ -197,17 +219,26 @@ class Optimizer:
         """Start the process that a policy will act in, and go on without waiting for it."""
         self._env(policy).warm_up()
 
-    def run(self, program: Program, policy: Policy, *, streamlined: bool = False) -> Optimized:
+    def run(
+        self,
+        program: Program,
+        policy: Policy,
+        *,
+        streamlined: bool = False,
+        bitcode: bool = True,
+    ) -> Optimized:
         """See `optimize`."""
         env, rng = self._env(policy), np.random.default_rng(self._seed)
-        return optimize(program, policy, env, rng, streamlined=streamlined)
+        return optimize(program, policy, env, rng, streamlined=streamlined, bitcode=bitcode)
 
     def _env(self, policy: Policy) -> Session:
         settings = policy.adapt(self._settings)
         key = settings.observe, settings.restart
         with self._lock:
             if key not in self._envs:
-                self._envs[key] = Session(settings, threads=self._threads)
+                self._envs[key] = Session(
+                    settings, threads=self._threads, for_objects=self._for_objects
+                )
                 if self._interrupted:
                     self._envs[key].interrupt()
             return self._envs[key]

@@ -16,7 +16,7 @@ from codezero._native import VerificationError
 from codezero.cli import main
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
-from codezero.env.episode import NUM_FEATURES, Features
+from codezero.env.episode import NUM_FEATURES, Features, Made
 from codezero.env.session import Session, make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
@@ -129,7 +129,7 @@ def test_tables_say_what_lists_do(
         for name, gain in zip(table.lists, table.gains[0], strict=True):
             session.begin(sha256)
             session.replay([settings.action(each) for each in name])
-            cost = session.finish()[1]
+            cost = session.finish().cost
             assert gain == pytest.approx(np.log(session.costs.baseline / cost), abs=1e-6)
     path = tmp_path / "table.npz"
     table.write(path)
@@ -162,7 +162,7 @@ def test_a_trial_is_the_best_of_the_first_lists(
         assert more.cost < found.cost and more.actions == (0, 4)
         session.begin(sha256)
         session.replay(more.actions)
-        assert session.finish()[1] == more.cost
+        assert session.finish().cost == more.cost
 
 
 def test_a_list_that_fails_is_left_out(
@@ -188,7 +188,7 @@ def test_a_list_that_cannot_be_finished_is_left_out(
     chosen = portfolio("sroa", oz, most_work=2.5)
     finish = Session.finish_list
 
-    def finish_list(session: Session, index: int) -> tuple[bool, int, bytes]:
+    def finish_list(session: Session, index: int) -> Made:
         if index == 1:
             raise VerificationError("what it leaves does not verify")
         return finish(session, index)
@@ -272,7 +272,7 @@ def test_an_optimizer_uses_what_the_trial_made(
     with Session(settings) as session:
         session.begin(sha256)
         session.replay([settings.action(name) for name in result.passes])
-        assert session.finish()[1:] == (result.cost, result.bitcode)
+        assert session.finish()[1:3] == (result.cost, result.bitcode)
 
 
 def test_a_table_of_another_task_is_not_taken(

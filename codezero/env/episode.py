@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codezero._native import SHAPE_FEATURES, CodegenError, LLVMError, Module
+from codezero._native import SHAPE_FEATURES, CodegenError, LLVMError, Module, executable_size
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
@@ -195,6 +195,22 @@ class Features(NamedTuple):
     baseline: Observation
 
 
+class Made(NamedTuple):
+    """A program that passes have made, ready for code generation."""
+
+    finish_changed: bool
+    """Whether `FINISH` changed it."""
+    cost: int
+    bitcode: bytes
+    object: bytes | None = None
+    """The code that is generated for it, of an episode that keeps that."""
+
+
+class _Measured(NamedTuple):
+    cost: int
+    object: bytes | None
+
+
 class Function(NamedTuple):
     """A function as a program of its own: other functions are only declared."""
 
@@ -227,17 +243,28 @@ class Episode:
 
     Args:
         threads: that it may use, where it has several states of the program to look at.
+        for_objects: whether objects are what is wanted. Those that are generated to measure the
+            cost are kept, then, and the cost at the start is estimated, since code generation for
+            what no pass has seen takes longer than for anything after it. Takes objective ``text``.
     """
 
-    def __init__(self, settings: EpisodeSettings, threads: int = 1) -> None:
+    def __init__(
+        self, settings: EpisodeSettings, threads: int = 1, for_objects: bool = False
+    ) -> None:
+        if for_objects and settings.objective is not Objective.TEXT:
+            raise ValueError("no objects are generated for other objectives than text")
         self.settings = settings
+        self._for_objects = for_objects
         self._pool = ThreadPoolExecutor(threads)
         self._layout = settings.layout
         self._program: Program | None = None
-        self._tried: list[tuple[Module, int | None]] = []
+        self._tried: list[tuple[Module, _Measured | None]] = []
+        self._baseline_object: bytes | None = None
         self._optimized: Module | None = None
         self._snapshots: dict[int, _State] = {}
         self._next_snapshot = 0
+        self._baseline_seconds = math.inf
+        """Of a processor, for the baseline's passes and code generation; infinite if unknown."""
 
     def start(self, program: Program, costs: Costs | None = None) -> tuple[Observation, Costs]:
         """Begin an episode. Snapshots of the last one are dropped.
@@ -253,7 +280,8 @@ class Episode:
         """
         before, self._program = self._program, program
         if before is None or self._optimized is None or before.key != program.key:
-            self._optimized = None
+            self._optimized, self._baseline_object = None, None
+            self._baseline_seconds = math.inf
         module = self._fresh()
         self._tried = []
         self._costs = costs or self._measure_costs(module)
@@ -290,7 +318,7 @@ class Episode:
                 # Generating code for a program that exploded would take for ever.
                 state.cost = max(before, GROWTH_FACTOR * self._costs.initial)
             else:
-                state.cost = self._measure_or_initial(state.module)
+                state.cost = self._measure_or_initial(state.module).cost
         state.best = min(best, state.cost)
         truncated = not terminated and state.steps >= self.settings.max_steps
         end = End.GROWTH if terminated else End.STEPS if truncated else None
@@ -351,7 +379,7 @@ class Episode:
                 bitcode = alone.bitcode()
                 for action in actions:
                     self.settings.space.passes[action].run(alone)
-                extracted.append(Function(name, self._measure(alone), bitcode))
+                extracted.append(Function(name, self._measure(alone).cost, bitcode))
             except LLVMError:
                 continue
         return extracted
@@ -377,49 +405,63 @@ class Episode:
         initial = self._state.module if self._state.is_start else self._fresh()
         return Features(_features(initial), _features(self._baseline()))
 
-    def try_lists(self, lists: Sequence[Sequence[int]]) -> list[Tried]:
-        """What some lists of passes make of the program, each from the start; see `finish_list`."""
-        results = list(self._pool.map(self._try_list, lists))
-        self._tried = [(module, tried.cost) for module, tried in results]
-        return [tried for _, tried in results]
+    def try_lists(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> list[Tried]:
+        """What some lists of passes make of the program, each from the start; see `finish_list`.
 
-    def _try_list(self, actions: Sequence[int]) -> tuple[Module, Tried]:
-        module, changed, began = self._fresh(), [], time.perf_counter()
-        cost: int | None = None
+        Args:
+            most_work: see `Session.try_lists`.
+        """
+        most_seconds = most_work * self._baseline_seconds
+        results = list(self._pool.map(lambda each: self._try_list(each, most_seconds), lists))
+        self._tried = [(module, measured) for module, measured, _ in results]
+        return [tried for _, _, tried in results]
+
+    def _try_list(
+        self, actions: Sequence[int], most_seconds: float = math.inf
+    ) -> tuple[Module, _Measured | None, Tried]:
+        module, changed = self._fresh(), []
+        began, began_thread = time.perf_counter(), time.thread_time()
+        measured: _Measured | None = None
         with contextlib.suppress(LLVMError):
             for action in actions:
                 if self.settings.space.passes[action].run(module):
                     changed.append(action)
                     if module.instruction_count() > self._max_instructions:
                         break
+                if time.thread_time() - began_thread > most_seconds:
+                    break
             else:
-                cost = self._measure_or_initial(module)
-        return module, Tried(cost, tuple(changed), time.perf_counter() - began)
+                measured = self._measure_or_initial(module)
+        cost = None if measured is None else measured.cost
+        return module, measured, Tried(cost, tuple(changed), time.perf_counter() - began)
 
-    def finish_list(self, index: int) -> tuple[bool, int, bytes]:
+    def finish_list(self, index: int) -> Made:
         """As `finish`, of what one of the last lists tried has made."""
         return self._finish(*self._tried[index])
 
-    def finish(self) -> tuple[bool, int, bytes]:
+    def finish(self) -> Made:
         """Do what has to be done before code generation, verify, and hand over the program.
 
-        Returns whether `FINISH` changed the program, its cost afterwards and its bitcode. Raises
-        `VerificationError` if passes broke the program.
+        Raises `VerificationError` if passes broke the program.
         """
         return self._finish(self._state.module, None)
 
-    def _finish(self, module: Module, cost: int | None) -> tuple[bool, int, bytes]:
+    def _finish(self, module: Module, measured: _Measured | None) -> Made:
         """Finish a module, of this cost if it is known."""
         module = module.clone()
         changed = module.run(FINISH)
         module.verify()
-        if changed or cost is None:
-            cost = self._measure(module)
-        return changed, cost, module.bitcode()
+        if changed or measured is None:
+            measured = self._measure(module)
+        return Made(changed, measured.cost, module.bitcode(), measured.object)
 
     def baseline_bitcode(self) -> bytes:
         """The program as the baseline makes it."""
         return self._baseline().bitcode()
+
+    def baseline_object(self) -> bytes | None:
+        """The code that was generated for that, of an episode that keeps it."""
+        return self._baseline_object
 
     def pass_seconds(self) -> float:
         """Wall time spent inside LLVM's passes in this episode."""
@@ -435,32 +477,43 @@ class Episode:
             module.observe_shape(observation[self._layout["shape"]])
         return module.observe(observation[self._layout["autophase"]])
 
-    def _measure(self, module: Module) -> int:
+    def _measure(self, module: Module) -> _Measured:
         assert self._program is not None
-        return self.settings.objective.measure(module, self._program.options)
+        options = self._program.options
+        if not self._for_objects:
+            return _Measured(self.settings.objective.measure(module, options), None)
+        made = module.object(options)
+        return _Measured(executable_size(made), made)
 
     def _measure_costs(self, module: Module) -> Costs:
         """Of a program at the start, and as the baseline makes it."""
         # The baseline takes longer, and is begun first.
-        measured = self._pool.submit(lambda: self._measure(self._baseline()))
-        initial = self._pool.submit(self._measure, module)
-        wait([initial])
+        measured = self._pool.submit(self._measure_baseline)
+        initial = None if self._for_objects else self._pool.submit(self._measure, module)
+        if initial is not None:
+            wait([initial])
         baseline, optimized = measured.result(), self._baseline()
-        try:
-            return Costs(initial.result(), baseline)
-        except CodegenError:
-            # As many bytes an instruction as there are in what the baseline makes of it.
-            growth = module.instruction_count() / max(optimized.instruction_count(), 1)
-            return Costs(round(baseline * max(growth, 1.0)), baseline, estimated=True)
+        with contextlib.suppress(CodegenError):
+            if initial is not None:
+                return Costs(initial.result().cost, baseline)
+        # As many bytes an instruction as there are in what the baseline makes of it.
+        growth = module.instruction_count() / max(optimized.instruction_count(), 1)
+        return Costs(round(baseline * max(growth, 1.0)), baseline, estimated=True)
 
-    def _measure_or_initial(self, module: Module) -> int:
+    def _measure_baseline(self) -> int:
+        began = time.thread_time()
+        cost, self._baseline_object = self._measure(self._baseline())
+        self._baseline_seconds = time.thread_time() - began
+        return cost
+
+    def _measure_or_initial(self, module: Module) -> _Measured:
         """The cost; of a program that no code can be generated for, that of the start."""
         try:
             return self._measure(module)
         except CodegenError:
             if not self._costs.estimated:
                 raise
-            return self._costs.initial
+            return _Measured(self._costs.initial, None)
 
     def _fresh(self) -> Module:
         """The program as it is at the start."""

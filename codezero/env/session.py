@@ -23,6 +23,7 @@ from codezero.env.episode import (
     EpisodeSettings,
     Features,
     Function,
+    Made,
     Observation,
     Replayed,
     Step,
@@ -97,6 +98,7 @@ class Session:
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
         threads: of the worker, for what can be done side by side: `try_lists`, and measuring a
             program at the start and as the baseline makes it. Nothing else depends on it.
+        for_objects: whether objects are what is wanted; see `Episode`.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Session:
         step_seconds: float = STEP_SECONDS,
         isolated: bool = True,
         threads: int = 1,
+        for_objects: bool = False,
     ) -> None:
         if not step_seconds > 0:
             raise ValueError(f"step_seconds is {step_seconds}; it is more than 0")
@@ -134,12 +137,13 @@ class Session:
         self._num_actions = settings.num_actions
         self._saved: dict[int, _Saved] = {}
         self._running = False
-        self._episode = None if isolated else Episode(settings, threads)
-        self._worker = (
-            Worker("codezero.env.episode:Episode", {"settings": settings, "threads": threads})
-            if isolated
-            else None
-        )
+        episode: dict[str, Any] = {
+            "settings": settings,
+            "threads": threads,
+            "for_objects": for_objects,
+        }
+        self._episode = None if isolated else Episode(**episode)
+        self._worker = Worker("codezero.env.episode:Episode", episode) if isolated else None
 
     def warm_up(self) -> None:
         """Start the worker, and go on without waiting for it."""
@@ -293,8 +297,13 @@ class Session:
         features: Features = self._call("features", timeout=self._in_time(START_SECONDS))
         return features
 
-    def try_lists(self, lists: Sequence[Sequence[int]]) -> list[Tried]:
+    def try_lists(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> list[Tried]:
         """What some lists of passes make of the program, each from the start.
+
+        Args:
+            most_work: times as long as the baseline that a list may take before it is given up,
+                which is looked at after every pass. By the processor's time, which depends less
+                than the wall's on what else the machine does.
 
         Ends the episode. They have as much time together as `LIST_STEPS` passes have in `step`, for
         each of them that a thread tries.
@@ -307,31 +316,33 @@ class Session:
         tried: list[Tried] = self._call(
             "try_lists",
             [list(each) for each in lists],
+            most_work,
             timeout=self._in_time(seconds),
         )
         return tried
 
-    def finish_list(self, index: int) -> tuple[bool, int, bytes]:
+    def finish_list(self, index: int) -> Made:
         """As `finish`, of what one of the last lists tried has made."""
-        finished: tuple[bool, int, bytes] = self._call(
-            "finish_list", index, timeout=self._in_time(START_SECONDS)
-        )
-        return finished
+        made: Made = self._call("finish_list", index, timeout=self._in_time(START_SECONDS))
+        return made
 
-    def finish(self) -> tuple[bool, int, bytes]:
+    def finish(self) -> Made:
         """The program as it is now, made ready for code generation; the episode can go on.
 
-        Returns whether that changed anything, the cost, and the bitcode; see `Episode.finish`.
+        See `Episode.finish`.
         """
-        finished: tuple[bool, int, bytes] = self._call(
-            "finish", timeout=self._in_time(START_SECONDS)
-        )
-        return finished
+        made: Made = self._call("finish", timeout=self._in_time(START_SECONDS))
+        return made
 
     def baseline_bitcode(self) -> bytes:
         """The program as the baseline makes it."""
         bitcode: bytes = self._call("baseline_bitcode", timeout=START_SECONDS)
         return bitcode
+
+    def baseline_object(self) -> bytes | None:
+        """The code that was generated for that; None where none was kept."""
+        made: bytes | None = self._call("baseline_object", timeout=self.step_seconds)
+        return made
 
     def pass_seconds(self) -> float:
         """Wall time spent inside LLVM's passes in this episode."""

@@ -12,6 +12,7 @@ It is in an agent's folder: ``portfolio.json`` and ``portfolio.onnx``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
@@ -67,15 +68,23 @@ class Portfolio:
         """Whether an agent has one."""
         return (folder / DESCRIPTION).exists()
 
-    def order(self, features: Features, among: Collection[int]) -> Order:
+    def order(
+        self, features: Features, among: Collection[int], most_work: float = math.inf
+    ) -> Order:
         """Which lists to try first.
 
         Args:
             among: those that may be taken, by their indices.
+            most_work: where a trial is to take less time than the portfolio's own does.
         """
-        return self.order_of(np.concatenate(features), among)
+        return self.order_of(np.concatenate(features), among, most_work)
 
-    def order_of(self, features: Float, among: Collection[int] | None = None) -> Order:
+    def order_of(
+        self,
+        features: Float,
+        among: Collection[int] | None = None,
+        most_work: float = math.inf,
+    ) -> Order:
         """The same, of features as a `ListTable` has them."""
         inputs = {"features": features[np.newaxis]}
         weights, gains = self._session.run(("weights", "gains"), inputs)
@@ -84,7 +93,7 @@ class Portfolio:
                 f"{self._folder}: {NETWORK} and {DESCRIPTION} are of two portfolios"
             )
         among = range(len(self.lists)) if among is None else among
-        return order(weights[0], gains[0], self.work, among, self.most_work)
+        return order(weights[0], gains[0], self.work, among, min(self.most_work, most_work))
 
 
 class Order(NamedTuple):

@@ -23,7 +23,7 @@ from codezero.search.budget import UNLIMITED, Budget, Meter
 from codezero.search.functions import FunctionSearch
 from codezero.search.guided import GuidedSearch
 from codezero.search.policy import AGENT, AGENT_WHOLE, Found
-from codezero.search.portfolio import PortfolioSearch
+from codezero.search.portfolio import NO_LIMIT, PortfolioSearch, TrialLimit
 
 ONE_TRIAL = Budget(trials=1)
 FUNCTIONS_SHARE = 0.3
@@ -47,14 +47,21 @@ class AgentPolicy:
         folder: the agent's.
         by_function: whether functions may have passes of their own. If not, what it finds is one
             list for the whole program.
+        limit: of the trial, if it is one of a portfolio's lists.
     """
 
     def __init__(
-        self, folder: Path, budget: Budget = ONE_TRIAL, *, by_function: bool = True
+        self,
+        folder: Path,
+        budget: Budget = ONE_TRIAL,
+        *,
+        by_function: bool = True,
+        limit: TrialLimit = NO_LIMIT,
     ) -> None:
         self._folder = folder
         self._budget = budget
         self._by_function = by_function
+        self._limit = limit
 
     @property
     def name(self) -> str:
@@ -111,7 +118,7 @@ class AgentPolicy:
         if portfolio is None:
             return self._play(env, program, rng, meter)
         lists = PortfolioSearch(env, program, portfolio)
-        found = lists.begin()
+        found = lists.begin(self._limit)
         meter.trials = found.trials
         if self._budget == ONE_TRIAL or meter.spent():
             return found

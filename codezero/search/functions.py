@@ -99,7 +99,7 @@ class FunctionSearch:
         large = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FUNCTIONS]
         functions = env.extract([f for f in large if sizes[f] >= LEAST_INSTRUCTIONS], self._tail)
         env.replay(self._tail)
-        _, self._cost, _ = env.finish()
+        self._cost = env.finish().cost
         self._reserve = time.monotonic() - began
         for function in functions:
             left = meter.left(self._reserve)
@@ -135,7 +135,7 @@ class FunctionSearch:
         changed = env.replay(
             self._shared, {name: chosen.get(name, self._tail) for name in self._sizes}
         )
-        _, smaller, _ = env.finish()
+        smaller = env.finish().cost
         if smaller >= self._cost:
             return whole
         return Found(changed.actions, smaller, trials, changed.functions)

@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from codezero.compiler.frontends import exists
 from codezero.compiler.program import Program
-from codezero.env.episode import EpisodeSettings
+from codezero.env.episode import EpisodeSettings, Made
 from codezero.env.session import Session
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget
 
 AGENT, AGENT_WHOLE = "agent", "agent-whole"
 """Names of the agent that chooses for every function, and of the one whose choice is one list."""
-
-
-class Made(NamedTuple):
-    """A program that passes have made, ready for code generation; see `Episode.finish`."""
-
-    finish_changed: bool
-    cost: int
-    bitcode: bytes
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
@@ -15,8 +16,23 @@ from codezero.env.session import Session
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.portfolio.portfolio import Portfolio
-from codezero.search.budget import UNLIMITED, Budget, Meter
-from codezero.search.policy import Found, Made
+from codezero.search.budget import Budget, Meter
+from codezero.search.policy import Found
+
+
+class TrialLimit(NamedTuple):
+    """What a trial may take at most, where that is less than the portfolio says."""
+
+    work: float = math.inf
+    """Of its lists together, over the time of the baseline."""
+    seconds: float = math.inf
+    """Wall time, after which it is what it has come to: for the largest programs."""
+
+
+NO_LIMIT = TrialLimit()
+STRAGGLER = 2.0
+"""Times the work of a trial with a limit, after which a list by itself is given up. How long lists
+take is known as a mean over programs; on few, they take many times as long."""
 
 
 class PortfolioSearch:
@@ -45,12 +61,17 @@ class PortfolioSearch:
         names = {p.name for p in space.passes}
         return any(map(names.issuperset, portfolio.lists))
 
-    def begin(self) -> Found:
-        """Those lists that are the trial, however long they take.
+    def begin(self, limit: TrialLimit = NO_LIMIT) -> Found:
+        """Those lists that are the trial.
 
         Raises:
             ProgramError: LLVM fails before the first pass.
         """
+        env, budget = self._env, Budget(None if math.isinf(limit.seconds) else limit.seconds)
+        with budget.spend(env) as meter:
+            return self._begin(meter, limit)
+
+    def _begin(self, meter: Meter, limit: TrialLimit) -> Found:
         env = self._env
         env.begin(self._program)
         self._found = Found((), env.cost, 0)
@@ -58,9 +79,16 @@ class PortfolioSearch:
             features = env.features()
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
-        order = self._portfolio.order(features, self._actions)
+        order = self._portfolio.order(features, self._actions, limit.work)
         self._left = order.others
-        self._try(order.trial, Meter(UNLIMITED))
+        # All at once is quickest; in rounds, what is done when the time is up is kept.
+        many = len(order.trial) if math.isinf(limit.seconds) else env.threads
+        for first in range(0, len(order.trial), many):
+            if first and meter.out_of_time():
+                break
+            if first:
+                env.begin(self._program)
+            self._try(order.trial[first : first + many], meter, STRAGGLER * limit.work)
         return self._found
 
     def go_on(self, budget: Budget) -> Found:
@@ -78,7 +106,7 @@ class PortfolioSearch:
                 meter.trials += len(now)
         return self._found
 
-    def _try(self, lists: Sequence[int], meter: Meter) -> None:
+    def _try(self, lists: Sequence[int], meter: Meter, most_work: float = math.inf) -> None:
         """Try lists on the program, with which the environment has begun, and keep the best.
 
         The best is one that can be finished: some leave IR that does not verify.
@@ -86,7 +114,7 @@ class PortfolioSearch:
         actions = [self._actions[k] for k in lists]
         self._found = replace(self._found, trials=self._found.trials + len(lists))
         try:
-            tried = self._env.try_lists(actions)
+            tried = self._env.try_lists(actions, most_work)
             costs = [math.inf if each.cost is None else each.cost for each in tried]
             for index in sorted(range(len(tried)), key=costs.__getitem__):
                 if self._keep(tried[index], index):
@@ -94,13 +122,13 @@ class PortfolioSearch:
         except WorkerFailure:
             # One is to blame, or the time is up.
             for each in actions:
-                self._try_alone(each, meter)
+                self._try_alone(each, meter, most_work)
 
-    def _try_alone(self, actions: Sequence[int], meter: Meter) -> None:
+    def _try_alone(self, actions: Sequence[int], meter: Meter, most_work: float) -> None:
         if not meter.out_of_time():
             with contextlib.suppress(ProgramError, WorkerFailure):
                 self._env.begin(self._program)
-                (tried,) = self._env.try_lists([actions])
+                (tried,) = self._env.try_lists([actions], most_work)
                 self._keep(tried, 0)
 
     def _keep(self, tried: Tried, index: int) -> bool:
@@ -108,7 +136,7 @@ class PortfolioSearch:
         if tried.cost is None or tried.cost >= self._found.cost:
             return True
         try:
-            made = Made(*self._env.finish_list(index))
+            made = self._env.finish_list(index)
         except LLVMError:
             return False
         if made.cost < self._found.cost:
