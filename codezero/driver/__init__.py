@@ -1,0 +1,1 @@
+"""Drop-in compilers, ``codezero-cc`` and ``codezero-c++``, and the server that works for them."""

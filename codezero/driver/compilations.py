@@ -1,0 +1,242 @@
+"""What the server does for one compilation: from unoptimised bitcode to the smallest object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from codezero import __version__
+from codezero._native import LLVM_VERSION, CodegenError, executable_size
+from codezero.agents.shipped import agent_for
+from codezero.compiler.clang_driver import is_followed
+from codezero.compiler.frontends import compile_options
+from codezero.compiler.program import Program
+from codezero.driver.cache import ObjectCache
+from codezero.driver.messages import Message, receive, send
+from codezero.driver.seen import Seen
+from codezero.driver.settings import OFF, DriverSettings
+from codezero.env.session import make_settings
+from codezero.errors import CodeZeroError
+from codezero.optimize import Optimized, Optimizer
+from codezero.parallel import MOST_THREADS, available_cores
+from codezero.search.agent import ONE_TRIAL, AgentPolicy
+from codezero.search.budget import Budget
+from codezero.search.portfolio import TrialLimit
+
+OBJECTIVE, PROTOCOL, SPACE = "text", "clang", "sound"
+
+
+class Compilations:
+    """Compilations, as many at a time as there are cores; others wait.
+
+    Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        cores = available_cores()
+        self._free: queue.LifoQueue[_Slot] = queue.LifoQueue()
+        # The one used last is the one that has its process running.
+        for _ in range(cores):
+            self._free.put(_Slot(min(cores, MOST_THREADS)))
+        self._policies = lru_cache(maxsize=64)(_policy)
+        self._seen = Seen()
+        self._caches: dict[tuple[str, int], ObjectCache] = {}
+        self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Load what the first compilation needs."""
+        with self._slot() as slot:
+            policy = self._policies(DriverSettings())
+            slot.optimizer(keep_speed=False).warm_up(policy)
+            policy.warm_up()
+
+    def serve(self, connection: socket.socket) -> None:
+        """One conversation, as `codezero.driver.messages` has it.
+
+        Raises:
+            OSError: the driver has gone.
+        """
+        message, bitcode = receive(connection)
+        question = message.get("question")
+        if question is not None:
+            cache = self._cache(DriverSettings(**question["settings"]))
+            seen = self._seen.find(cache, question) if cache is not None else None
+            if seen is not None:
+                _send_kept(connection, *seen)
+                return
+            send(connection, {"answer": "unknown"})
+            message, bitcode = receive(connection)
+        task = message["task"]
+        settings = DriverSettings(**task["settings"])
+        tells_all = self._seen.bitcode_tells_all(task["files"])
+        cache = self._cache(settings) if tells_all else None
+        key = self._key(task, settings, bitcode)
+        # Code generation that reads files is for clang, in the folder where the driver is.
+        by_clang = not tells_all or not is_followed(task["flags"])
+        made = self._make(connection, task, settings, bitcode, cache, key, by_clang)
+        if made and cache is not None and question is not None and task["results"] is not None:
+            files = self._seen.digests(task["files"], task["began"])
+            if files is not None:
+                self._seen.remember(cache, question, files, key, task["results"])
+
+    def _make(
+        self,
+        connection: socket.socket,
+        task: Message,
+        settings: DriverSettings,
+        bitcode: bytes,
+        cache: ObjectCache | None,
+        key: str,
+        by_clang: bool,
+    ) -> bool:
+        """The rest of a conversation; whether the driver has an object now.
+
+        Args:
+            by_clang: whether clang has to generate the code.
+        """
+        kept = cache.get(key) if cache is not None else None
+        if kept is not None:
+            _send_kept(connection, *kept)
+            return True
+        try:
+            program = Program(task["name"], bitcode, compile_options(task["flags"]))
+            with self._slot() as slot:
+                optimizer = slot.optimizer(settings.keep_speed)
+                policy = self._policies(_of_policy(settings))
+                result = optimizer.run(program, policy, bitcode=by_clang)
+        except CodeZeroError as error:
+            send(connection, {"answer": "failed", "reason": str(error)})
+            return False
+        if result.object is not None and not by_clang:
+            by = "clang" if result.fell_back else "us"
+            message, data = _message(by, result, result.cost, result.costs.baseline), result.object
+            send(connection, {"answer": "object", **message}, data)
+        else:
+            message, data = _agree(connection, result)
+            send(connection, {"answer": "done", **message})
+        if cache is not None:
+            cache.put(key, message, data)
+        return True
+
+    @contextmanager
+    def _slot(self) -> Iterator[_Slot]:
+        slot = self._free.get()
+        try:
+            yield slot
+        finally:
+            self._free.put(slot)
+
+    def _cache(self, settings: DriverSettings) -> ObjectCache | None:
+        if settings.cache == OFF:
+            return None
+        which = settings.cache, settings.cache_bytes
+        with self._lock:
+            if which not in self._caches:
+                self._caches[which] = ObjectCache(Path(settings.cache), settings.cache_bytes)
+            return self._caches[which]
+
+    def _key(self, task: Message, settings: DriverSettings, bitcode: bytes) -> str:
+        """What an object is made of: bitcode, flags, and what we are."""
+        policy = _of_policy(settings)
+        what = [self._version, task["flags"], task["compiler"], policy, settings.keep_speed]
+        return hashlib.blake2b(json.dumps(what).encode() + bitcode, digest_size=20).hexdigest()
+
+    @cached_property
+    def _version(self) -> str:
+        """Of all that decides what is made of a program."""
+        folder = agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL))
+        digest = hashlib.blake2b(f"{__version__} {LLVM_VERSION}".encode(), digest_size=16)
+        for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.onnx")):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """End the processes of those that are free."""
+        while not self._free.empty():
+            self._free.get().close()
+
+
+class _Slot:
+    """What one compilation at a time works with."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._optimizers: dict[bool, Optimizer] = {}
+
+    def optimizer(self, keep_speed: bool) -> Optimizer:
+        if keep_speed not in self._optimizers:
+            settings = make_settings(SPACE, OBJECTIVE, PROTOCOL, keep_speed=keep_speed)
+            self._optimizers[keep_speed] = Optimizer(
+                settings, threads=self._threads, for_objects=True
+            )
+        return self._optimizers[keep_speed]
+
+    def close(self) -> None:
+        for optimizer in self._optimizers.values():
+            optimizer.close()
+
+
+def _of_policy(settings: DriverSettings) -> DriverSettings:
+    """The settings that decide what a policy chooses, and none of the others."""
+    return DriverSettings(effort=settings.effort, seconds=settings.seconds, budget=settings.budget)
+
+
+def _policy(settings: DriverSettings) -> AgentPolicy:
+    """Raises `CodeZeroError` for a budget that is none."""
+    return AgentPolicy(
+        agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL)),
+        Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,
+        limit=TrialLimit(settings.effort, settings.seconds),
+    )
+
+
+def _send_kept(connection: socket.socket, message: Message, data: bytes) -> None:
+    message["record"]["cached"] = True
+    send(connection, {"answer": "object", **message}, data)
+
+
+def _agree(connection: socket.socket, result: Optimized) -> tuple[Message, bytes]:
+    """Have the driver make the object, or clang's own, or both where what was measured is wrong.
+
+    Returns the record of the one to write, which is the smallest, and that object.
+    """
+    clangs: bytes | None = None
+    if not result.fell_back:
+        send(connection, {"answer": "bitcode"}, result.bitcode)
+        _, ours = receive(connection)
+        size = _size(ours, result.cost)
+        if size == result.cost:
+            return _message("us", result, size, result.costs.baseline), ours
+        # A flag changes clang's code generation in a way that the measurements did not see.
+    send(connection, {"answer": "clang"})
+    _, clangs = receive(connection)
+    baseline = _size(clangs, result.costs.baseline)
+    if not result.fell_back and size < baseline:
+        return _message("us", result, size, baseline), ours
+    return _message("clang", result, baseline, baseline), clangs
+
+
+def _size(made: bytes, measured: int) -> int:
+    """Bytes of machine code; what was measured, where that cannot be told of an object."""
+    try:
+        return executable_size(made)
+    except CodegenError:
+        return measured
+
+
+def _message(by: str, result: Optimized, text: int, baseline: int) -> Message:
+    record = {
+        "text": text,
+        "baseline": baseline,
+        "passes": list(result.passes) if by == "us" else [],
+        "seconds": round(result.seconds, 3),
+        "reason": "" if by == "us" else "clang's own is as small",
+    }
+    return {"by": by, "record": record}

@@ -1,0 +1,70 @@
+"""Records: a JSON line for every object that a driver has made, for ``codezero report``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+LARGEST = 64 << 20
+"""Bytes of the file, after which a new one is begun; the last is kept beside it."""
+
+
+class Record(NamedTuple):
+    """What became of one object."""
+
+    object: str
+    """The file, absolute."""
+    source: str
+    text: int
+    """Bytes of machine code."""
+    baseline: int
+    """Of what clang -Oz makes."""
+    passes: tuple[str, ...] = ()
+    """That made it; none where clang did."""
+    seconds: float = 0.0
+    """Wall time that choosing them took."""
+    cached: bool = False
+    reason: str = ""
+    """Why clang made it, if it did."""
+    time: float = 0.0
+    """Of the compilation, in seconds since 1970."""
+
+
+def append(path: str, record: Record) -> None:
+    """Add a record; of no consequence where that cannot be done.
+
+    Many processes do so at once: a line is written whole, at the end as it is then.
+    """
+    line = json.dumps(record._asdict(), separators=(",", ":")).encode() + b"\n"
+    with contextlib.suppress(OSError):  # a build does not fail for want of its report
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.write(file, line)
+            too_large = os.fstat(file).st_size > LARGEST
+        finally:
+            os.close(file)
+        if too_large:
+            os.replace(path, f"{path}.1")
+
+
+def read(path: str) -> Iterator[Record]:
+    """The records of a file and the one before it, the oldest first; none if there are none."""
+    for name in (f"{path}.1", path):
+        if not os.path.exists(name):
+            continue
+        with open(name, encoding="utf-8", errors="replace") as file:
+            yield from filter(None, map(_parse, file))
+
+
+def _parse(line: str) -> Record | None:
+    """A record; None for a line that was cut short, as by a full disk."""
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        record = Record(**fields)
+        return record._replace(passes=tuple(record.passes))
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,122 @@
+"""Compilations that were made before, known by their command line and the files that they read.
+
+As ccache's direct mode does: what a compilation has read is remembered with it, and where that is
+still the same, so is what comes of it, and clang need not even be started. A header that would now
+be found earlier on the include path is not noticed, as it is not by make.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from codezero.driver.cache import ObjectCache
+from codezero.driver.messages import Message
+
+_DEPENDS_ON_MORE = re.compile(rb"__(DATE|TIME|TIMESTAMP)__|#\s*embed|__has_embed")
+"""In a file that is read: what comes of it depends on the time, or on files that are not listed."""
+_READS_MORE_LATER = b".incbin"
+"""In a file that is read: code generation reads another."""
+
+
+class _Facts(NamedTuple):
+    """What is known of a file."""
+
+    status: tuple[int, ...]
+    digest: str
+    tells_all: bool
+    reads_more_later: bool
+
+
+class Seen:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Facts] = {}
+        self._lock = threading.Lock()
+
+    def find(self, cache: ObjectCache, question: Message) -> tuple[Message, bytes] | None:
+        """What a driver has to write, and the object; None where that is not known.
+
+        Args:
+            question: all that a compilation depends on but the contents of files.
+        """
+        kept = cache.get(_key(question))
+        if kept is None or self.digests(list(kept[0]["files"])) != kept[0]["files"]:
+            return None
+        answer, _ = kept
+        made = cache.get(answer["key"])
+        if made is None:
+            return None
+        message, data = made
+        return {**answer["results"], **message}, data
+
+    def remember(
+        self,
+        cache: ObjectCache,
+        question: Message,
+        files: Message,
+        key: str,
+        results: Message,
+    ) -> None:
+        """Keep what came of a compilation.
+
+        Args:
+            files: the digests of all that it has read.
+            key: of the object.
+            results: what else there is to write.
+        """
+        cache.put(_key(question), {"files": files, "key": key, "results": results}, b"")
+
+    def digests(self, paths: Sequence[str], before: float = float("inf")) -> Message | None:
+        """Of some files' contents; None where one is gone, or they do not tell what comes of them.
+
+        Args:
+            before: none may have changed since, in seconds since 1970.
+        """
+        digests: Message = {}
+        for path in paths:
+            facts = self._facts(path)
+            if facts is None or not facts.tells_all or facts.reads_more_later:
+                return None
+            # Clocks of file systems are coarser than the time.
+            if max(facts.status[-2:]) * 1e-9 > before - 0.1:
+                return None
+            digests[path] = facts.digest
+        return digests
+
+    def bitcode_tells_all(self, paths: Sequence[str]) -> bool:
+        """Whether equal bitcode makes equal objects, of a compilation that reads these files."""
+        return not any(facts and facts.reads_more_later for facts in map(self._facts, paths))
+
+    def _facts(self, path: str) -> _Facts | None:
+        try:
+            s = os.stat(path)
+            status = s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
+            with self._lock:
+                known = self._known.get(path)
+            if known is not None and known.status == status:
+                return known
+            with open(path, "rb") as file:
+                contents = file.read()
+        except OSError:
+            return None
+        facts = _Facts(
+            status,
+            hashlib.blake2b(contents, digest_size=16).hexdigest(),
+            not _DEPENDS_ON_MORE.search(contents),
+            _READS_MORE_LATER in contents,
+        )
+        with self._lock:
+            self._known[path] = facts
+        return facts
+
+
+def _key(question: Message) -> str:
+    text = json.dumps(question, sort_keys=True).encode()
+    return hashlib.blake2b(text, digest_size=20).hexdigest()

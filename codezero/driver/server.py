@@ -1,0 +1,88 @@
+"""The server that works for the drivers: LLVM and the agent, loaded once for a whole build.
+
+Drivers start it (see `codezero.driver.client`); it ends by itself. It knows nothing of the user's
+files: what comes in is bitcode, and what goes out is smaller bitcode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socketserver
+import sys
+import threading
+import time
+
+from codezero.driver.compilations import Compilations
+
+IDLE_SECONDS = 60.0
+"""Without a compilation, after which the server ends."""
+WAITING = 256
+"""Drivers that may wait to be heard."""
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Listens on a socket; a thread a driver."""
+
+    daemon_threads = True
+    request_queue_size = WAITING
+    timeout = 1.0  # of handle_request
+
+    def __init__(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # of one that was killed: this one has the lock
+        super().__init__(path, _Conversation)
+        self._path = path
+        self._socket = os.stat(path)
+        self.compilations = Compilations()
+        self._lock = threading.Lock()
+        self._active = 0
+        self._last = time.monotonic()
+
+    def serve_until_idle(self) -> None:
+        """Serve until there has been nothing to do for `IDLE_SECONDS`."""
+        while self._active or (
+            time.monotonic() - self._last < IDLE_SECONDS and self._can_be_found()
+        ):
+            self.handle_request()
+
+    def server_close(self) -> None:
+        if self._can_be_found():
+            os.unlink(self._path)
+        super().server_close()
+
+    def _can_be_found(self) -> bool:
+        """Whether the socket is still there: someone may clean up."""
+        try:
+            return os.path.samestat(os.stat(self._path), self._socket)
+        except FileNotFoundError:
+            return False
+
+    def count(self, change: int) -> None:
+        with self._lock:
+            self._active += change
+            self._last = time.monotonic()
+
+
+class _Conversation(socketserver.BaseRequestHandler):
+    server: Server
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # the driver was stopped
+            self.server.compilations.serve(self.request)
+
+    def setup(self) -> None:
+        self.server.count(+1)
+
+    def finish(self) -> None:
+        self.server.count(-1)
+
+
+def main() -> None:
+    """Serve on the socket that is named; the caller holds its lock for this process."""
+    (path,) = sys.argv[1:]
+    with Server(path) as server:
+        threading.Thread(target=server.compilations.warm_up, daemon=True).start()
+        server.serve_until_idle()
+        server.compilations.close()
+    os._exit(0)  # tearing down LLVM takes time

@@ -1,0 +1,449 @@
+"""The drivers: real builds, through real processes, some of them killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES
+
+from codezero.compiler import executable_size
+from codezero.compiler.toolchain import CLANG, CLANGXX
+from codezero.driver import records
+from codezero.driver.cache import FOLDER, ObjectCache
+from codezero.driver.records import Record
+from codezero.driver.settings import DriverSettings
+from codezero.errors import CodeZeroError
+
+BIN = Path(sys.executable).parent
+CC, CXX = BIN / "codezero-cc", BIN / "codezero-c++"
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the server of these tests listens."""
+    folder = tmp_path_factory.mktemp("runtime")
+    yield folder
+    kill_servers(folder)
+
+
+def kill_servers(runtime: Path) -> int:
+    """End the servers that listen in a folder; how many there were."""
+    killed = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.startswith(os.fsencode(runtime) + b"/codezero/") for word in words):
+            os.kill(int(process.name), signal.SIGKILL)
+            killed += 1
+    return killed
+
+
+class Builder:
+    """Runs drivers and clang in a folder, and looks at what they leave."""
+
+    def __init__(self, folder: Path, runtime: Path) -> None:
+        self.folder = folder
+        self.runtime = runtime
+        self.records = folder / "records.jsonl"
+        self.environment = {
+            **{name: v for name, v in os.environ.items() if not name.startswith("CODEZERO_")},
+            "XDG_RUNTIME_DIR": str(runtime),
+            "CODEZERO_CACHE": "off",
+            "CODEZERO_RECORDS": str(self.records),
+        }
+
+    def run(
+        self, *command: str | Path, stdin: bytes = b"", **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            list(map(str, command)),
+            input=stdin,
+            capture_output=True,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            timeout=120,
+        )
+
+    def cc(self, *arguments: str | Path, **environment: str) -> str:
+        """Compile with our driver, which has to succeed; what it has to say."""
+        done = self.run(CC, *arguments, **environment)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stderr.decode()
+
+    def last_record(self) -> Record:
+        return list(records.read(str(self.records)))[-1]
+
+    def size(self, name: str) -> int:
+        return executable_size((self.folder / name).read_bytes())
+
+    def clang_size(self, source: Path | str, *flags: str) -> int:
+        compiler = CLANGXX if str(source).endswith(".cpp") else CLANG
+        self.run(compiler.require(), "-Oz", *flags, "-c", source, "-o", "clang.o")
+        return self.size("clang.o")
+
+
+@pytest.fixture
+def builder(tmp_path: Path, runtime: Path) -> Builder:
+    return Builder(tmp_path, runtime)
+
+
+@pytest.mark.parametrize(
+    ("driver", "source", "flags"),
+    [
+        (CC, "vm.c", ["-Oz"]),
+        (CC, "vm.c", ["-Os", "-fPIC", "-ffunction-sections", "-fstack-protector-strong"]),
+        (CC, "lzss.c", ["-g", "-Oz", "-gz"]),
+        (CXX, "calc.cpp", ["-Oz", "-std=c++20"]),
+    ],
+)
+def test_an_object_is_smaller_and_its_program_does_the_same(
+    builder: Builder, driver: Path, source: str, flags: list[str]
+) -> None:
+    done = builder.run(driver, *flags, "-c", EXAMPLES / source, "-o", "ours.o")
+    assert done.returncode == 0 and not done.stderr, done.stderr.decode()
+    record = builder.last_record()
+    assert record.object == str(builder.folder / "ours.o") and not record.reason
+    assert builder.size("ours.o") == record.text < record.baseline
+    assert record.baseline == builder.clang_size(EXAMPLES / source, *flags[1:])
+    assert record.passes and not record.cached and record.seconds > 0
+    assert builder.run(driver, "ours.o", "-o", "program").returncode == 0
+    expected = (EXAMPLES / "expected" / f"{source}.txt").read_bytes()
+    assert builder.run(builder.folder / "program").stdout == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["-O2", "-c", "a.c"],
+        ["-c", "a.c"],
+        ["-Oz", "-O1", "-c", "a.c"],
+        ["-Oz", "-S", "a.c", "-o", "-"],
+        ["-Oz", "-E", "a.c"],
+        ["-Oz", "-MM", "a.c"],
+        ["-Oz", "-fsyntax-only", "-Wall", "a.c"],
+        ["-Oz", "-emit-llvm", "-c", "a.c"],
+        ["-Oz", "-flto", "-c", "a.c"],
+        ["-Oz", "-c", "a.s"],
+        ["-Oz", "-save-temps", "-c", "a.c"],
+        ["-Oz", "-fsanitize=address", "-c", "a.c"],
+        ["-Oz", "-c", "missing.c"],
+        ["-Oz", "-c", "wrong.c"],
+        ["-Oz", "-c", "no_header.c"],
+        ["-Oz", "-c", "a.c", "-fno-such-flag"],
+        ["-Oz", "-c", "a.c", "-o", "no/such/folder/a.o"],
+        ["-Oz", "-c", "a.c", "-o", "/dev/null"],
+        ["-Oz", "-c", "refused.c"],
+        ["-Oz", "a.c", "-o", "program"],
+        [],
+    ],
+    ids=" ".join,
+)
+def test_what_is_clangs_stays_clangs(builder: Builder, arguments: list[str]) -> None:
+    sources = {
+        "a.c": "int f(int x) { int unused; return x + 1; }\n",
+        "a.s": ".globl g\ng: ret\n",
+        "wrong.c": "int f(void) { return x; }\nint g( {}\n",
+        "no_header.c": '#include "nowhere.h"\n',
+        "refused.c": '__attribute__((error("never"))) void e(void);\nvoid f(void) { e(); }\n',
+    }
+    left = []
+    for folder, compiler in (("ours", CC), ("clangs", CLANG.require())):
+        (builder.folder / folder).mkdir()
+        there = Builder(builder.folder / folder, builder.runtime)
+        there.records = builder.records
+        for name, text in sources.items():
+            (there.folder / name).write_text(text)
+        (there.folder / "wrong.o").write_text("of an earlier time")
+        done = there.run(compiler, *arguments)
+        files = {
+            path.name: path.read_bytes()
+            for path in there.folder.rglob("*")
+            if path.is_file() and path.suffix != ".jsonl"
+        }
+        words = (done.stdout, done.stderr)
+        left.append((done.returncode, words, files))
+    assert left[0] == left[1]
+
+
+def test_messages_and_dependencies_are_clangs(builder: Builder) -> None:
+    (builder.folder / "b.h").write_text("#define B 1\n")
+    (builder.folder / "a b$.c").write_text(
+        '#include "b.h"\n#include <stdio.h>\nint f(int x) { int unused; return x + B; }\n'
+    )
+    flags = ["-Oz", "-Wall", "-MD", "-MP", "-MF", "a.d", "-lm", "-c", "a b$.c", "-o", "a.o"]
+    clangs = builder.run(CLANG.require(), *flags)
+    dependencies = (builder.folder / "a.d").read_text()
+    (builder.folder / "a.d").unlink()
+    assert builder.cc(*flags) == clangs.stderr.decode()
+    assert "unused variable" in clangs.stderr.decode() and "-lm" in clangs.stderr.decode()
+    assert (builder.folder / "a.d").read_text() == dependencies
+    assert not builder.last_record().reason.startswith("-"), "it was ours to compile"
+
+
+def test_several_sources_and_a_link_in_one_call(builder: Builder) -> None:
+    (builder.folder / "main.c").write_text("int f(int);\nint main(void) { return f(41); }\n")
+    (builder.folder / "f.c").write_text("int f(int x) { return x + 1; }\n")
+    (builder.folder / "words.rsp").write_text("-Oz main.c\n-x c 'f.c'\n")
+    builder.cc("@words.rsp", "-o", "program")
+    assert builder.run(builder.folder / "program").returncode == 42
+    assert len(list(records.read(str(builder.records)))) == 2
+    assert not list(builder.folder.glob("*.o"))
+    builder.cc("-Oz", "-c", "main.c", "f.c")
+    builder.cc("main.o", "f.o", "-o", "again")
+    assert builder.run(builder.folder / "again").returncode == 42
+
+
+def test_a_source_from_standard_input(builder: Builder) -> None:
+    source = (EXAMPLES / "lzss.c").read_bytes()
+    done = builder.run(CC, "-Oz", "-x", "c", "-c", "-", "-o", "a.o", stdin=source)
+    assert done.returncode == 0 and builder.size("a.o") == builder.last_record().text
+    wrong = builder.run(CC, "-Oz", "-x", "c", "-c", "-", "-o", "a.o", stdin=b"int f( {")
+    assert wrong.returncode == 1 and b"<stdin>:1" in wrong.stderr
+
+
+def test_another_target(builder: Builder) -> None:
+    flags = ["--target=thumbv7m-none-eabi", "-ffreestanding", "-Oz"]
+    (builder.folder / "a.c").write_text(
+        "int g(int *p, int n) { int s = 0; for (int i = 0; i < n; i++) s += p[i]; return s; }\n"
+    )
+    builder.cc(*flags, "-c", "a.c", "-o", "a.o")
+    record = builder.last_record()
+    assert builder.size("a.o") == record.text
+    assert builder.clang_size("a.c", *flags) == record.baseline
+    nowhere = builder.cc("--target=sparc-linux-gnu", "-Oz", "-c", "a.c", "-o", "a.o")
+    assert nowhere.count("\n") == 1 and "the object is what clang -Oz makes" in nowhere
+
+
+def test_always_and_size_levels(builder: Builder) -> None:
+    source = EXAMPLES / "lzss.c"
+    builder.cc("-O2", "-c", source, "-o", "a.o", CODEZERO_ALWAYS="1")
+    assert builder.size("a.o") <= builder.clang_size(source)
+    assert builder.last_record().baseline == builder.clang_size(source)
+
+
+def test_a_backtrace_names_lines(builder: Builder) -> None:
+    (builder.folder / "a.c").write_text(
+        "#include <stdlib.h>\n\n__attribute__((noinline)) int inner(int x) {\n"
+        "  if (x > 2)\n    abort();\n  return x;\n}\n\nint main(int n, char **a) {\n"
+        "  return inner(n + 2);\n}\n"
+    )
+    builder.cc("-Oz", "-g", "a.c", "-o", "program")
+    symbols = builder.run("nm", builder.folder / "program").stdout.decode()
+    address = next(line.split()[0] for line in symbols.splitlines() if line.endswith(" T inner"))
+    place = builder.run("addr2line", "-f", "-e", builder.folder / "program", address)
+    assert place.stdout.decode().split() == ["inner", f"{builder.folder}/a.c:4"]
+
+
+def test_a_rebuild_comes_from_the_cache(builder: Builder, tmp_path: Path) -> None:
+    header, source = tmp_path / "n.h", tmp_path / "a.c"
+    header.write_text("#define N 1\n")
+    source.write_text('#include "n.h"\n#warning "look"\nint f(void) { return N; }\n')
+    for path in (header, source):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    time.sleep(0.2)  # what has just changed is not trusted to be all there is to come
+    cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
+    flags = ["-Oz", "-MD", "-c", "a.c"]
+    messages = builder.cc(*flags, **cache)
+    assert "look" in messages and not builder.last_record().cached
+    first, dependencies = (tmp_path / "a.o").read_bytes(), (tmp_path / "a.d").read_bytes()
+    for name in ("a.o", "a.d"):
+        (tmp_path / name).unlink()
+    assert builder.cc(*flags, **cache) == messages
+    assert builder.last_record().cached
+    assert (tmp_path / "a.o").read_bytes() == first
+    assert (tmp_path / "a.d").read_bytes() == dependencies
+    header.write_text("#define N 2\n")
+    builder.cc(*flags, **cache)
+    assert not builder.last_record().cached and (tmp_path / "a.o").read_bytes() != first
+    # The same program from another text: what was made is known by what it was made of.
+    header.write_text("#define N 1 // again\n")
+    builder.cc(*flags, **cache)
+    assert builder.last_record().cached and (tmp_path / "a.o").read_bytes() == first
+
+
+def test_the_time_and_files_that_are_not_listed(builder: Builder, tmp_path: Path) -> None:
+    cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
+    (tmp_path / "data").write_text("one")
+    (tmp_path / "a.c").write_text(f'__asm__(".data\\n.incbin \\"{tmp_path}/data\\"\\n");\n')
+    (tmp_path / "b.c").write_text("const char *t = __TIME__;\n")
+    for path in tmp_path.glob("*.c"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    time.sleep(0.2)
+    builder.cc("-Oz", "-c", "a.c", **cache)
+    (tmp_path / "data").write_text("two")
+    builder.cc("-Oz", "-c", "a.c", **cache)
+    assert b"two" in (tmp_path / "a.o").read_bytes()
+    builder.cc("-Oz", "-c", "b.c", **cache)
+    first = (tmp_path / "b.o").read_bytes()
+    time.sleep(1.0)
+    builder.cc("-Oz", "-c", "b.c", **cache)
+    assert (tmp_path / "b.o").read_bytes() != first
+
+
+def test_a_cache_that_is_broken(builder: Builder, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    flags = ["-Oz", "-c", EXAMPLES / "vm.c", "-o", "a.o"]
+    builder.cc(*flags, CODEZERO_CACHE=str(cache))
+    first = (tmp_path / "a.o").read_bytes()
+    kill_servers(builder.runtime)  # which has the files open
+    (cache / FOLDER / "cache.db").write_bytes(b"no database at all" * 1_000)
+    for _ in range(2):
+        assert not builder.cc(*flags, CODEZERO_CACHE=str(cache))
+        assert (tmp_path / "a.o").read_bytes() == first
+    assert builder.last_record().cached
+    for nowhere in ("/dev/null/cache", "/proc/cache"):
+        assert not builder.cc(*flags, CODEZERO_CACHE=nowhere)
+        assert (tmp_path / "a.o").read_bytes() == first
+    kept = ObjectCache(tmp_path / "one", 1 << 20)
+    kept.put("key", {"text": 1}, b"x" * 100_000)
+    assert kept.get("key") == ({"text": 1}, b"x" * 100_000)
+    (value,) = (tmp_path / "one").rglob("*.val")
+    value.write_bytes(value.read_bytes()[:50_000])
+    assert kept.get("key") is None, "cut short"
+    value.unlink()
+    assert kept.get("key") is None
+
+
+def test_a_cache_has_a_limit(tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path, 1 << 20)
+    for number in range(60):
+        cache.put(str(number), {}, os.urandom(50_000))
+    assert sum(f.stat().st_size for f in tmp_path.rglob("*.val")) < 3 << 19
+    assert cache.get("59") is not None and cache.get("0") is None
+
+
+def test_no_server_is_no_failure(builder: Builder, tmp_path: Path) -> None:
+    source = EXAMPLES / "lzss.c"
+    runtime = tmp_path / "run"
+    (runtime / "codezero").mkdir(parents=True)
+    (runtime / "codezero").chmod(0o777)
+    words = builder.cc("-Oz", "-c", source, "-o", "a.o", XDG_RUNTIME_DIR=str(runtime))
+    assert words.count("\n") == 1 and "is not this user's alone" in words
+    assert "the object is what clang -Oz makes" in words
+    assert builder.size("a.o") == builder.clang_size(source)
+    strict = builder.run(
+        *(CC, "-Oz", "-c", source, "-o", "b.o"),
+        XDG_RUNTIME_DIR=str(runtime),
+        CODEZERO_STRICT="1",
+    )
+    assert strict.returncode == 1 and strict.stderr.count(b"\n") == 1
+    assert not (tmp_path / "b.o").exists()
+
+
+def test_a_server_that_is_killed_is_replaced(builder: Builder, tmp_path: Path) -> None:
+    source = tmp_path / "large.c"
+    source.write_text(
+        "".join(
+            f"int f{k}(int *p, int n) {{ for (int i = 0; i < n; i++) if (p[i] % {k + 2} == 0) "
+            f"p[i] += {k}; return p[n / 2] / {k + 1}; }}\n"
+            for k in range(150)
+        )
+    )
+    with ThreadPoolExecutor() as pool:
+        words = pool.submit(builder.cc, "-Oz", "-c", source, "-o", "a.o")
+        time.sleep(0.8)
+        assert kill_servers(builder.runtime) >= 1 and not words.done()
+        assert words.result() == ""
+    assert builder.size("a.o") <= builder.clang_size(source)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_compilation_that_is_killed_leaves_nothing(
+    builder: Builder, tmp_path: Path, how: signal.Signals
+) -> None:
+    command = [str(CC), "-Oz", "-c", str(EXAMPLES / "solver.cpp"), "-o", "a.o"]
+    for delay in (0.02, 0.1, 0.4, 0.8):
+        process = subprocess.Popen(command, cwd=tmp_path, env=builder.environment)
+        time.sleep(delay)
+        process.send_signal(how)
+        code = process.wait(timeout=30)
+        assert code in (-how, 0)
+        left = [path.name for path in tmp_path.iterdir() if path != builder.records]
+        assert left == ([] if code else ["a.o"])
+        (tmp_path / "a.o").unlink(missing_ok=True)
+    builder.cc(*command[1:])
+    assert builder.size("a.o") == builder.last_record().text
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mount"), reason="mounting takes root")
+def test_a_full_disk(builder: Builder, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(small)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        flags = ["-Oz", "-c", EXAMPLES / "btree.cpp", "-o", small / "a.o"]
+        done = builder.run(CC, *flags)
+        clangs = builder.run(CLANG.require(), *flags)
+        assert done.returncode == 1 and done.stderr == clangs.stderr
+        assert b"No space left" in done.stderr
+        clangs_own = re.compile(r"a-\w+\.o\.tmp")
+        assert all(clangs_own.fullmatch(path.name) for path in small.iterdir())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_twenty_at_once(builder: Builder, tmp_path: Path) -> None:
+    kill_servers(builder.runtime)
+    for number in range(20):
+        text = (EXAMPLES / "sha256.c").read_text()
+        (tmp_path / f"{number}.c").write_text(f"{text}\nint number(void) {{ return {number}; }}\n")
+    names = " ".join(f"{number}.o" for number in range(20))
+    (tmp_path / "Makefile").write_text(f"all: {names}\n%.o: %.c\n\t$(CC) -Oz -c $< -o $@\n")
+    cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
+    done = builder.run("make", "-j20", f"CC={CC}", **cache)
+    assert done.returncode == 0 and not done.stderr, done.stderr.decode()
+    made = list(records.read(str(builder.records)))
+    assert len(made) == 20 and {record.reason for record in made} == {""}
+    for number in range(20):
+        assert builder.size(f"{number}.o") < made[0].baseline
+    assert kill_servers(builder.runtime) == 1, "one server was started"
+
+
+def test_variables_that_cannot_be_understood(builder: Builder) -> None:
+    for name, value in [
+        ("EFFORT", "much"),
+        ("STRICT", "yes"),
+        ("CACHE_SIZE", "1X"),
+        ("SECONDS", "-1"),
+        ("BUDGET", "soon"),
+    ]:
+        done = builder.run(CC, "-Oz", "-c", "a.c", **{f"CODEZERO_{name}": value})
+        assert done.returncode == 1, name
+        assert done.stderr.count(b"\n") == 1 and name.lower().encode() in done.stderr.lower()
+    assert DriverSettings.read({"CODEZERO_ALWAYS": "1", "HOME": "/h"}).always
+    with pytest.raises(CodeZeroError, match="is no size"):
+        DriverSettings.read({"CODEZERO_CACHE_SIZE": "huge"})
+
+
+def test_a_driver_starts_quickly(builder: Builder) -> None:
+    started = "import sys, codezero.driver.cc; print(*sorted(sys.modules))"
+    loaded = set(builder.run(sys.executable, "-c", started).stdout.decode().split())
+    heavy = {"codezero._native", "numpy", "onnxruntime", "torch", "tyro", "rich", "diskcache"}
+    assert not heavy & loaded and not {"pathlib", "tempfile", "dataclasses"} & loaded
+
+
+def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = str(tmp_path / "there" / "records.jsonl")
+    assert list(records.read(path)) == []
+    record = Record("/a.o", "/a.c", 1, 2, ("sroa",), 0.5, True, "", 7.0)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: records.append(path, record), range(200)))
+    with Path(path).open("a") as file:
+        file.write('{"object": "/cut')
+    assert list(records.read(path)) == [record] * 200
+    records.append("/dev/null/records", record)
