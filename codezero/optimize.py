@@ -96,7 +96,7 @@ def optimize(
         result = _Result(expanded, found.made)
     elif changes:
         result = _replay(env, program, expanded)
-    costs = env.costs
+    costs = env.costs_of(program)
     seconds = time.monotonic() - start
     if result is not None and result.made.cost < costs.baseline:
         if streamlined:
@@ -109,7 +109,7 @@ def optimize(
     else:
         remark = FAILED_REPLAY if result is None and changes else ""
         passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
-        made = None if bitcode else _baseline_object(env)
+        made = None if bitcode else _baseline_object(env, program)
         contents = b"" if made is not None else _baseline(env, program)
         result = _Result(Replayed((), {}), Made(False, costs.baseline, contents, made))
         seconds = time.monotonic() - start
@@ -172,9 +172,9 @@ def _streamline(env: Session, program: Program, result: _Result) -> _Result:
     return shortest
 
 
-def _baseline_object(env: Session) -> bytes | None:
+def _baseline_object(env: Session, program: Program) -> bytes | None:
     try:
-        return env.baseline_object()
+        return env.baseline_object(program)
     except (LLVMError, WorkerFailure):
         return None
 

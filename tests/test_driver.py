@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -61,6 +62,7 @@ class Builder:
             **{name: v for name, v in os.environ.items() if not name.startswith("CODEZERO_")},
             "XDG_RUNTIME_DIR": str(runtime),
             "CODEZERO_CACHE": "off",
+            "CODEZERO_EFFORT": "6",
             "CODEZERO_RECORDS": str(self.records),
         }
 
@@ -199,7 +201,8 @@ def test_several_sources_and_a_link_in_one_call(builder: Builder) -> None:
     (builder.folder / "words.rsp").write_text("-Oz main.c\n-x c 'f.c'\n")
     builder.cc("@words.rsp", "-o", "program")
     assert builder.run(builder.folder / "program").returncode == 42
-    assert len(list(records.read(str(builder.records)))) == 2
+    made = list(records.read(str(builder.records)))
+    assert len(made) == 2 and all(record.looked_at for record in made)
     assert not list(builder.folder.glob("*.o"))
     builder.cc("-Oz", "-c", "main.c", "f.c")
     builder.cc("main.o", "f.o", "-o", "again")
@@ -400,7 +403,7 @@ def test_a_full_disk(builder: Builder, tmp_path: Path) -> None:
 def test_twenty_at_once(builder: Builder, tmp_path: Path) -> None:
     kill_servers(builder.runtime)
     for number in range(20):
-        text = (EXAMPLES / "sha256.c").read_text()
+        text = (EXAMPLES / "vm.c").read_text()
         (tmp_path / f"{number}.c").write_text(f"{text}\nint number(void) {{ return {number}; }}\n")
     names = " ".join(f"{number}.o" for number in range(20))
     (tmp_path / "Makefile").write_text(f"all: {names}\n%.o: %.c\n\t$(CC) -Oz -c $< -o $@\n")
@@ -447,3 +450,35 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
         file.write('{"object": "/cut')
     assert list(records.read(path)) == [record] * 200
     records.append("/dev/null/records", record)
+
+
+def test_a_report_of_a_build(builder: Builder, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    build.mkdir()
+    source = EXAMPLES / "vm.c"
+    builder.cc("-Oz", "-c", source, "-o", "build/vm.o")
+    builder.cc("-Oz", "-c", source, "-o", "build/vm.o", "-DAGAIN")
+    builder.cc("-Oz", "-fsanitize=address", "-c", source, "-o", "build/a<b.o")
+    builder.cc("-Oz", "-c", source, "-o", "elsewhere.o")
+    codezero = BIN / "codezero"
+    shown = builder.run(codezero, "report", "build")
+    record = next(r for r in records.read(str(builder.records)) if r.object.endswith("vm.o"))
+    words = shown.stdout.decode()
+    assert shown.returncode == 0 and words.count("vm.o") == 1 and "elsewhere" not in words
+    assert f"{record.baseline:,}" in words and f"{record.text:,}" in words
+    assert f"{record.baseline - record.text} bytes of machine code saved" in words
+    assert "1 left to clang: -fsanitize=address works during optimisation" in words
+    listed = json.loads(builder.run(codezero, "report", "build", "--json").stdout)
+    assert {each["object"] for each in listed} == {f"{build}/vm.o", f"{build}/a<b.o"}
+    assert builder.run(codezero, "report", "build", "--html", "report.html").returncode == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "vm.o" in page and "http" not in page, "it needs nothing from elsewhere"
+    for name in record.passes:
+        assert name in page
+    (build / "vm.o").unlink()
+    assert "vm.o" in builder.run(codezero, "report", "build").stdout.decode()
+    for wrong in (["nowhere"], ["build", "--html", "no/such/folder/a.html"]):
+        done = builder.run(codezero, "report", *wrong)
+        assert done.returncode == 2 and done.stderr.count(b"\n") == 1
+    nothing = builder.run(codezero, "report", "build", CODEZERO_RECORDS=str(tmp_path / "none"))
+    assert nothing.returncode == 2 and b"CC=codezero-cc" in nothing.stderr

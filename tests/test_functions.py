@@ -19,7 +19,7 @@ from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
 from codezero.env import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
-from codezero.env.session import make_settings
+from codezero.env.session import Session, make_settings
 from codezero.optimize import Optimizer
 from codezero.search import Budget
 from codezero.search.agent import AgentPolicy
@@ -300,15 +300,18 @@ def test_the_agent_that_comes_with_us_is_smaller_by_function(
     optimizer = Optimizer(settings)
     program = load(EXAMPLES / "json.c")
     # Its lists, its trajectory, and a trial more.
-    by_function = optimizer.run(program, parse_policy("agent:38", settings))
-    whole = optimizer.run(program, parse_policy("agent-whole:38", settings))
-    assert by_function.policy == "agent:instructions:38"
-    assert whole.policy == "agent-whole:instructions:38" and not whole.functions
+    by_function = optimizer.run(program, parse_policy("agent:46", settings))
+    whole = optimizer.run(program, parse_policy("agent-whole:46", settings))
+    assert by_function.policy == "agent:instructions:46"
+    assert whole.policy == "agent-whole:instructions:46" and not whole.functions
     assert by_function.functions and by_function.cost < whole.cost
     shared, _ = settings.space.split([settings.action(name) for name in whole.passes])
     assert by_function.passes == tuple(settings.space.names(shared)), "the rest is by function"
     assert set(by_function.function_pipelines) == set(by_function.functions)
     assert all("function(" in text for text in by_function.function_pipelines.values())
-    again = optimizer.run(program, parse_policy("agent:38", settings))
+    with Session(settings) as env:
+        env.begin(program)
+        assert by_function.costs == whole.costs == env.costs, "not those of a function"
+    again = optimizer.run(program, parse_policy("agent:46", settings))
     assert again.bitcode == by_function.bitcode and again.functions == by_function.functions
     optimizer.close()

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import NEVER_ENDS
 
-from codezero._native import VerificationError
+from codezero._native import VerificationError, executable_size
 from codezero.cli import main
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
@@ -24,7 +25,7 @@ from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order
 from codezero.portfolio.table import ListTable, measure
 from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
 from codezero.search.budget import Budget
-from codezero.search.policy import parse_policy
+from codezero.search.policy import Found, Policy, parse_policy
 from codezero.search.portfolio import PortfolioSearch
 
 CONFIG = PortfolioConfig(size=3, kinds=4, members=1, epochs=60, batch=32, hidden=16, most_work=1.5)
@@ -273,6 +274,28 @@ def test_an_optimizer_uses_what_the_trial_made(
         session.begin(sha256)
         session.replay([settings.action(name) for name in result.passes])
         assert session.finish()[1:3] == (result.cost, result.bitcode)
+
+
+def test_costs_are_the_programs_whatever_a_search_has_looked_at(
+    sha256: Program, load: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings("sound", "text", "clang")
+    policy, other = parse_policy("agent", settings), load("lzss.c")
+    run = type(policy).run
+
+    def run_and_look(self: Policy, env: Session, *args: Any) -> Found:
+        found = run(self, env, *args)
+        env.begin(other)
+        return found
+
+    monkeypatch.setattr(type(policy), "run", run_and_look)
+    with closing(Optimizer(settings, for_objects=True)) as optimizer, Session(settings) as session:
+        result = optimizer.run(sha256, policy, bitcode=False)
+        session.begin(sha256)
+        assert result.costs.baseline == session.costs.baseline
+        again = optimizer.run(other, policy, bitcode=False)
+    assert again.object is not None and executable_size(again.object) == again.cost
+    assert result.object is None or executable_size(result.object) == result.cost
 
 
 def test_a_table_of_another_task_is_not_taken(

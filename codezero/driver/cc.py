@@ -302,7 +302,7 @@ class Driver:
     def _record(self, output: str, source: str, record: Message) -> None:
         if self._settings.records == OFF:
             return
-        fields = {"text": 0, "baseline": 0, **record}
+        fields = {"text": 0, "baseline": 0, "looked_at": "text" in record, **record}
         fields["passes"] = tuple(fields.get("passes", ()))
         output, source = _text(os.path.abspath(output)), _text(os.path.abspath(source))
         records.append(

@@ -29,6 +29,8 @@ class Record(NamedTuple):
     cached: bool = False
     reason: str = ""
     """Why clang made it, if it did."""
+    looked_at: bool = True
+    """Whether an agent was asked; if not, there are no sizes."""
     time: float = 0.0
     """Of the compilation, in seconds since 1970."""
 

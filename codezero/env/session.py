@@ -135,6 +135,8 @@ class Session:
         self._observation = np.zeros(settings.observation_size, np.float32)
         self._known_costs = dict(known_costs or {})
         self._num_actions = settings.num_actions
+        self._begun = ""
+        """The key of the last program to begin with."""
         self._saved: dict[int, _Saved] = {}
         self._running = False
         episode: dict[str, Any] = {
@@ -167,11 +169,20 @@ class Session:
         except LLVMError as error:
             raise ProgramError(f"{program.name}: {error}") from None
         self._known_costs[program.key] = self.costs
+        self._begun = program.key
         self.actions, self.passes, self.best_passes = [], [], ()
         self._saved.clear()
         self._running = True
         self.cost = self.best = self.costs.initial
         return self._observation
+
+    def costs_of(self, program: Program) -> Costs:
+        """Of a program that this session has begun with, whatever it has begun with since.
+
+        Raises:
+            KeyError: it has not.
+        """
+        return self._known_costs[program.key]
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
         """One action; see `PhaseOrderingEnv`. Also returns its reward, whether the episode is
@@ -339,8 +350,10 @@ class Session:
         bitcode: bytes = self._call("baseline_bitcode", timeout=START_SECONDS)
         return bitcode
 
-    def baseline_object(self) -> bytes | None:
-        """The code that was generated for that; None where none was kept."""
+    def baseline_object(self, program: Program) -> bytes | None:
+        """The code that was generated for that of a program; None where none was kept."""
+        if program.key != self._begun:
+            return None
         made: bytes | None = self._call("baseline_object", timeout=self.step_seconds)
         return made
 
