@@ -1,0 +1,108 @@
+"""What a build has saved, from the records that the drivers left."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from codezero.driver import records
+from codezero.driver.records import Record
+
+
+@dataclass(frozen=True)
+class Report:
+    """The objects of a build, each as it was made last."""
+
+    folder: Path
+    records: tuple[Record, ...]
+
+    @staticmethod
+    def read(path: str, folder: Path) -> Report:
+        """What was made in a folder, or of sources in it; not what a configure step has tried.
+
+        Args:
+            path: the file of records.
+        """
+        folder = folder.resolve()
+        last = {
+            (record.object, record.source): record
+            for record in records.read(path)
+            if (_is_in(record.object, folder) or _is_in(record.source, folder))
+            and (os.path.exists(record.object) or os.path.exists(record.source))
+        }
+        # An object that one call has made and linked was in a temporary folder: its source tells.
+        named = {
+            record.object if _is_in(record.object, folder) else record.source: record
+            for record in sorted(last.values(), key=lambda record: record.time)
+        }
+        return Report(folder, tuple(named.values()))
+
+    @cached_property
+    def measured(self) -> list[Record]:
+        """Those that an agent has looked at, what saved most first."""
+        looked_at = (record for record in self.records if record.looked_at)
+        return sorted(looked_at, key=lambda record: (record.text - record.baseline, record.object))
+
+    @cached_property
+    def left_alone(self) -> Counter[str]:
+        """Why others were clang's from the start, and how many."""
+        return Counter(record.reason for record in self.records if not record.looked_at)
+
+    @property
+    def text(self) -> int:
+        """Bytes of machine code of all that were measured."""
+        return sum(record.text for record in self.measured)
+
+    @property
+    def baseline(self) -> int:
+        """What clang -Oz makes of them."""
+        return sum(record.baseline for record in self.measured)
+
+    @property
+    def geometric_mean(self) -> float:
+        """Of -Oz over ours, over objects that have code."""
+        logs = [math.log(ratio(record)) for record in self.measured]
+        return math.exp(sum(logs) / max(len(logs), 1))
+
+    @property
+    def seconds(self) -> float:
+        """That choosing passes took, of what did not come from the cache."""
+        return sum(record.seconds for record in self.measured if not record.cached)
+
+    @cached_property
+    def passes(self) -> list[tuple[str, int, int]]:
+        """Passes, in how many lists they are, and the bytes those saved: the most bytes first."""
+        lists: Counter[str] = Counter()
+        saved: Counter[str] = Counter()
+        for record in self.measured:
+            for name in set(record.passes):
+                lists[name] += 1
+                saved[name] += record.baseline - record.text
+        return [(name, lists[name], saved[name]) for name, _ in saved.most_common()]
+
+    def name(self, record: Record) -> str:
+        """An object as a user would call it."""
+        path = record.object if _is_in(record.object, self.folder) else record.source
+        return os.path.relpath(path, self.folder)
+
+
+def ratio(record: Record) -> float:
+    """-Oz over ours: above 1 is smaller."""
+    return max(record.baseline, 1) / max(record.text, 1)
+
+
+def histogram(ratios: Iterable[float], edges: Sequence[float]) -> list[int]:
+    """How many are below the first edge, between each two, and from the last one on."""
+    counts = [0] * (len(edges) + 1)
+    for each in ratios:
+        counts[sum(each >= edge for edge in edges)] += 1
+    return counts
+
+
+def _is_in(path: str, folder: Path) -> bool:
+    return path.startswith(f"{str(folder).rstrip('/')}/")
