@@ -28,6 +28,8 @@ from codezero.errors import CodeZeroError
 FORMAT = 1
 """Of ``portfolio.json``."""
 DESCRIPTION, NETWORK = "portfolio.json", "portfolio.onnx"
+UNLIKELY = 1e-3
+"""Times the most likely scenario's weight: those of less are left out, which are most."""
 KEYS = {"lists", "work", "most_work"}
 
 Float = npt.NDArray[np.float32]
@@ -120,6 +122,8 @@ def order(
         among: those that may be taken.
         most_work: of a trial. The first list is one whatever it takes.
     """
+    likely = weights > UNLIKELY * weights.max()
+    weights, gains = weights[likely], gains[likely]
     best, left = np.zeros(len(weights), np.float32), sorted(among)
     taken: list[int] = []
     trial, done = 0, 0.0

@@ -6,7 +6,8 @@ portfolio-based selection", AAAI 2010. What chooses is a mixture: programs are o
 on one kind, every list's gain has a Laplace distribution; and a network tells the kind from the
 features. Both are learned together, by maximum likelihood. Kinds rather than a forecast for each
 list, since what a second list adds depends on what the first has already gained on the same
-program.
+program. For the same reason the portfolio's scenarios are the training programs themselves, all of
+a kind alike, and not what lists gain in the mean of a kind.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class PortfolioConfig:
     kinds: int = 64
     """Of programs."""
     prior: float = 0.3
-    """Weight of how frequent kinds are among all programs, against what the network tells."""
+    """Weight of all training programs alike, against what the network tells."""
     hidden: int = 128
     members: int = 3
     """Networks whose mean decides."""
@@ -125,14 +126,15 @@ class Chooser(nn.Module):
     """What a portfolio's network file has: features to scenarios.
 
     Args:
-        gains: of each scenario, shape (S, L); of each member its kinds.
-        frequency: of each scenario among all programs, shape (S,).
+        gains: of each scenario, shape (S, L): the training programs.
+        kinds: that the scenarios are of, shape (members, S): each member has its own.
     """
 
     mean: Tensor
     deviation: Tensor
     scenarios: Tensor
-    frequency: Tensor
+    kinds: Tensor
+    shares: Tensor
 
     def __init__(
         self,
@@ -140,26 +142,32 @@ class Chooser(nn.Module):
         deviation: Tensor,
         members: Sequence[Member],
         gains: Tensor,
-        frequency: Tensor,
+        kinds: Tensor,
         prior: float,
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(member.network for member in members)
         self.prior = prior
+        sizes = torch.stack([row.bincount()[row] for row in kinds])
         for name, value in (
             ("mean", mean),
             ("deviation", deviation),
-            ("scenarios", gains),
-            ("frequency", frequency),
+            ("scenarios", gains.half()),  # a thousandth of what they are is nothing here
+            ("kinds", kinds),
+            ("shares", 1 / sizes),
         ):
             self.register_buffer(name, value)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of scenarios (B, S), and gains (B, S, L), of features (B, 2 * NUM_FEATURES)."""
         scaled = scale(features, self.mean, self.deviation)
-        told = torch.cat([torch.softmax(member(scaled), -1) for member in self.members], -1)
-        weights = (1 - self.prior) * told / len(self.members) + self.prior * self.frequency
-        return weights, self.scenarios.expand(features.shape[0], -1, -1)
+        told = [
+            torch.softmax(member(scaled), -1)[:, kinds] * share
+            for member, kinds, share in zip(self.members, self.kinds, self.shares, strict=True)
+        ]
+        weights = (1 - self.prior) * torch.stack(told).mean(0)
+        weights = weights + self.prior / self.scenarios.shape[0]
+        return weights, self.scenarios.float().expand(features.shape[0], -1, -1)
 
 
 def squash(features: Tensor) -> Tensor:
@@ -189,18 +197,14 @@ def train(table: ListTable, config: PortfolioConfig) -> tuple[ListTable, Chooser
     mean, deviation = squashed.mean(0), squashed.std(0) + 1e-2
     features = scale(torch.from_numpy(table.features), mean, deviation)
     gains = torch.from_numpy(np.nan_to_num(table.gains, nan=GAINS[0])).clamp(*GAINS)
-    saved = torch.from_numpy(table.saved)
-    members, scenarios, frequencies = [], [], []
+    members, kinds = [], []
     for _ in range(config.members):
         member = _train_member(features, gains, config)
         with torch.no_grad():
-            posterior = member.posterior(features, gains)
+            kinds.append(member.posterior(features, gains).argmax(-1))
         members.append(member)
-        scenarios.append((posterior.T @ saved) / posterior.sum(0).clamp(min=1e-6)[:, None])
-        frequencies.append(posterior.mean(0) / config.members)
-    chooser = Chooser(
-        mean, deviation, members, torch.cat(scenarios), torch.cat(frequencies), config.prior
-    )
+    saved = torch.from_numpy(table.saved)
+    chooser = Chooser(mean, deviation, members, saved, torch.stack(kinds), config.prior)
     return table, chooser.eval()
 
 
