@@ -60,10 +60,15 @@ def is_compilation(command: Sequence[str]) -> bool:
     return (
         command[1:2] == ("-cc1",)
         and "-emit-obj" in command
+        and not any(map(_OTHER_ACTIONS.fullmatch, command))
         and command[-3:-2] == ("-x",)
         and command[-2] in LANGUAGES
         and "-o" in command
     )
+
+
+_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-(?!obj$).*|-dump-.*|-fsyntax-only|-E|-S|-print-.*")
+"""Words that make of a compilation something else, whatever stands before."""
 
 
 def value_of(command: Sequence[str], flag: str) -> str:
@@ -74,7 +79,8 @@ def value_of(command: Sequence[str], flag: str) -> str:
 _WORKS_DURING_OPTIMISATION = re.compile(
     r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
     r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)|-fmemory-profile|"
-    r"-fexperimental-sanitize-metadata|-fpseudo-probe|-Rpass"
+    r"-fexperimental-sanitize-metadata|-fpseudo-probe|-Rpass|-load$|-plugin|-add-plugin|"
+    r"-fembed-bitcode|-fembed-offload|-ffat-lto"
 )
 _FRONT_END_WRITES = re.compile(
     r"-dependency-file$|-serialize-diagnostic-file$|-header-include-file$"
@@ -138,7 +144,7 @@ def reads_listed_files(command: Sequence[str]) -> bool:
 
 
 _READS_MORE = re.compile(
-    r"-include-pch$|-fmodule|-ivfsoverlay$|-load$|-plugin|-add-plugin|-fsanitize-ignorelist|"
+    r"-include-pch$|-fmodule|-ivfsoverlay$|-fsanitize-ignorelist|"
     r"-fsanitize-system-ignorelist|-header-include-file$|-serialize-diagnostic-file$|-frandomize|"
     r"-fdepfile-entry|-fapinotes"
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,6 +85,8 @@ class Driver:
         self._began = time.time()
         self._stdin: bytes | None = None
         """The source, if that is what it is: it can be read only once."""
+        self._folder = ""
+        """Of temporary files."""
         self._server: socket.socket | None = None
         """A conversation that has begun."""
         self._question: Message | None = None
@@ -113,6 +116,7 @@ class Driver:
         import tempfile  # seldom needed, and slow to import
 
         with tempfile.TemporaryDirectory(prefix="codezero-") as folder:
+            self._folder = folder
             names = {
                 name: os.path.join(folder, f"{number}{os.path.splitext(name)[1]}")
                 for number, name in enumerate(temporary)
@@ -181,8 +185,9 @@ class Driver:
         if not is_compilation(job):
             return self._run_clang(job)
         output, source = value_of(job, "-o"), job[-1]
-        if output == "-" or (os.path.exists(output) and not os.path.isfile(output)):
-            self._become_clang()  # a device, or standard output
+        dependencies = value_of(job, "-dependency-file") if "-dependency-file" in job else ""
+        if "-" in (output, dependencies) or (os.path.exists(output) and not os.path.isfile(output)):
+            self._become_clang()  # standard output, or a device
         for word in job:
             reason = objection(word, only_object=False)
             if reason:
@@ -314,6 +319,8 @@ class Driver:
         """Let clang do it, whatever has been done: with its messages, and its exit code."""
         sys.stdout.flush()
         sys.stderr.flush()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
         if self._stdin is not None:
             again = os.memfd_create("stdin")
             os.write(again, self._stdin)
