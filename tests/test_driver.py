@@ -280,6 +280,18 @@ def test_a_rebuild_comes_from_the_cache(builder: Builder, tmp_path: Path) -> Non
     assert builder.last_record().cached and (tmp_path / "a.o").read_bytes() == first
 
 
+@pytest.mark.parametrize("flags", [[], ["-fno-zero-initialized-in-bss"]], ids=["ours", "clangs"])
+def test_what_clang_generates_is_kept_as_well(
+    builder: Builder, tmp_path: Path, flags: list[str]
+) -> None:
+    (tmp_path / "nothing.c").write_text("int f(int x) { return x; }\n")
+    for source in (EXAMPLES / "vm.c", tmp_path / "nothing.c"):
+        command = ["-Oz", *flags, "-c", source, "-o", "a.o"]
+        for _ in range(2):
+            builder.cc(*command, CODEZERO_CACHE=str(tmp_path / "cache"))
+        assert builder.last_record().cached
+
+
 def test_the_time_and_files_that_are_not_listed(builder: Builder, tmp_path: Path) -> None:
     cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
     (tmp_path / "data").write_text("one")

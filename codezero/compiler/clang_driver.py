@@ -218,7 +218,7 @@ _FOLLOWED = re.compile(
     r"function-sections|data-sections|visibility=.*|visibility-inlines-hidden.*|cf-protection=.*|"
     r"stack-clash-protection|debug-compilation-dir=.*|coverage-compilation-dir=.*|common|"
     r"color-diagnostics|caret-diagnostics.*|diagnostics-.*|freestanding|gnu89-inline|"
-    r"sized-deallocation|message-length=.*|half-no-semantic-interposition|ms-extensions|"
+    r"sized-deallocation|message-length=.*|half-no-semantic-interposition|ms-extensions|const-strings|"
     r"trivial-auto-var-init=.*)|-msoft-float|-Qn|"
     r"-fno-(rounding-math|plt|rtti|builtin.*|signed-char|threadsafe-statics|use-cxa-atexit|"
     r"operator-names|strict-return|delete-null-pointer-checks|diagnostics-.*|caret-diagnostics)|"

@@ -51,16 +51,15 @@ class ObjectCache:
         self._ask("set", key, _checksum(rest) + b"\n" + rest)
 
     def _ask(self, method: str, *args: Any) -> Any:
+        """Call the cache. What else may go wrong in it (SQLite, the disk) is of no consequence."""
         try:
             return None if self._cache is None else getattr(self._cache, method)(*args)
         except sqlite3.DatabaseError as error:
             if _is_broken(error):
                 self._delete()
-        except (
-            Exception
-        ):  # of SQLite, of pickles that are none, of the disk: none is of consequence
-            pass
-        return None
+            return None
+        except Exception:
+            return None
 
     def _open(self) -> Any:
         try:

@@ -36,8 +36,8 @@ Message = dict[str, Any]
 def send(connection: socket.socket, message: Message, data: bytes = b"") -> None:
     """Raises `OSError` where the other side has gone."""
     text = json.dumps(message).encode()
-    connection.sendall(_LENGTHS.pack(len(text), len(data)) + text)
-    connection.sendall(data)
+    # In one call: the other side may be gone as soon as it has all.
+    connection.sendall(b"".join((_LENGTHS.pack(len(text), len(data)), text, data)))
 
 
 def receive(connection: socket.socket) -> tuple[Message, bytes]:
