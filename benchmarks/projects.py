@@ -69,7 +69,12 @@ PROJECTS = (
         'make CC=$CC CFLAGS="$CFLAGS -D_FILE_OFFSET_BITS=64" test',
     ),
     cmake("jansson", "out/lib/libjansson.a", "-DJANSSON_BUILD_DOCS=OFF"),
-    cmake("expat", "out/libexpat.a", "-S expat -DEXPAT_BUILD_DOCS=OFF -DEXPAT_SHARED_LIBS=OFF"),
+    cmake(
+        "expat",
+        "out/libexpat.a",
+        "-S expat -DEXPAT_BUILD_DOCS=OFF -DEXPAT_SHARED_LIBS=OFF "
+        '"-DCMAKE_C_FLAGS=$CFLAGS -DXML_GE=1"',
+    ),
     Project("libpng1.6", (".libs/libpng16.a",)),
     cmake("libyaml", "out/libyaml.a", "-DBUILD_TESTING=ON"),
     Project(
@@ -78,7 +83,7 @@ PROJECTS = (
         f"{CONFIGURE} --disable-doc --disable-nls",
     ),
     Project("pcre2", (".libs/libpcre2-8.a",)),
-    Project("gzip", ("gzip",), "./configure"),
+    Project("gzip", ("gzip",), "./configure", "make -j{jobs} MAKEINFO=true"),
     Project("mawk", ("mawk",), "./configure", test="make check"),
     Project(
         "tinyxml2",
@@ -89,9 +94,6 @@ PROJECTS = (
     ),
     cmake("cjson", "out/libcjson.a"),
     cmake("json-c", "out/libjson-c.a", "-DDISABLE_WERROR=ON"),
-    Project(
-        "re2", ("obj/libre2.a",), "true", "make -j{jobs} obj/libre2.a", "make -j{jobs} static-test"
-    ),
 )
 
 

@@ -229,7 +229,10 @@ class Optimizer:
     ) -> Optimized:
         """See `optimize`."""
         env, rng = self._env(policy), np.random.default_rng(self._seed)
-        return optimize(program, policy, env, rng, streamlined=streamlined, bitcode=bitcode)
+        try:
+            return optimize(program, policy, env, rng, streamlined=streamlined, bitcode=bitcode)
+        finally:
+            env.settle()
 
     def _env(self, policy: Policy) -> Session:
         settings = policy.adapt(self._settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -26,7 +27,7 @@ from codezero.portfolio.table import ListTable, measure
 from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
 from codezero.search.budget import Budget
 from codezero.search.policy import Found, Policy, parse_policy
-from codezero.search.portfolio import PortfolioSearch
+from codezero.search.portfolio import PortfolioSearch, TrialLimit
 
 CONFIG = PortfolioConfig(size=3, kinds=4, members=1, epochs=60, batch=32, hidden=16, most_work=1.5)
 KINDS = 2
@@ -309,3 +310,35 @@ def test_a_table_of_another_task_is_not_taken(
     assert "is of instructions and clang" in capsys.readouterr().err
     with pytest.raises(CodeZeroError, match="two programs"):
         train(made_up(1), CONFIG)
+
+
+def test_a_list_that_takes_too_long_is_given_up_and_the_others_kept(
+    sha256: Program, space_file: Callable[..., Path], portfolio: Callable[..., Portfolio]
+) -> None:
+    settings = make_settings(space_file("sroa", NEVER_ENDS), "text", "clang")
+    endless = settings.space.passes[1].name
+    chosen = portfolio(f"sroa {endless}", "sroa", most_work=2.5)
+    limit = TrialLimit(work=2.5)
+    for threads in (2, 1):
+        with Session(settings, threads=threads, for_objects=True) as session:
+            began = time.monotonic()
+            found = PortfolioSearch(session, sha256, chosen).begin(limit)
+            assert time.monotonic() - began < 10
+            if threads == 2:
+                assert found.actions == (0,) and found.made is not None
+                assert executable_size(found.made.object) == found.cost
+            session.begin(sha256)
+            assert session.try_lists([[0]])[0].cost is not None, "a new process is at work"
+
+
+def test_a_trial_ends_in_time(
+    sha256: Program, space_file: Callable[..., Path], portfolio: Callable[..., Portfolio]
+) -> None:
+    settings = make_settings(space_file("sroa", NEVER_ENDS), "text", "clang")
+    endless = settings.space.passes[1].name
+    chosen = portfolio("sroa", f"sroa {endless}", "sroa sroa", most_work=9.0)
+    with Session(settings) as session:
+        began = time.monotonic()
+        found = PortfolioSearch(session, sha256, chosen).begin(TrialLimit(seconds=2.0))
+        assert time.monotonic() - began < 6
+        assert found.actions == (0,) and found.trials < 4

@@ -42,6 +42,11 @@ GROWTH_FACTOR, GROWTH_ALLOWANCE = 4, 3_000
 """An episode ends when instructions exceed factor x start + allowance: nested unrolling and
 inlining can otherwise grow a program without bound."""
 
+SLOWER_BY_OTHERS = 1.5
+"""Times a processor's time that a list may take by the clock, where it has a limit."""
+LEAST_PATIENCE = 0.2
+"""Seconds that it has in any case."""
+
 Observation = npt.NDArray[np.float32]
 
 
@@ -182,6 +187,8 @@ class Tried(NamedTuple):
     """Those that changed something."""
     seconds: float
     """Wall time of the passes, and of measuring what they made."""
+    is_running: bool = False
+    """Whether it was given up in the middle of a pass, which cannot be stopped."""
 
 
 class Features(NamedTuple):
@@ -255,10 +262,11 @@ class Episode:
             raise ValueError("no objects are generated for other objectives than text")
         self.settings = settings
         self._for_objects = for_objects
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
         self._layout = settings.layout
         self._program: Program | None = None
-        self._tried: list[tuple[Module, _Measured | None]] = []
+        self._tried: list[tuple[Module | None, _Measured | None]] = []
         self._baseline_object: bytes | None = None
         self._optimized: Module | None = None
         self._snapshots: dict[int, _State] = {}
@@ -412,7 +420,12 @@ class Episode:
             most_work: see `Session.try_lists`.
         """
         most_seconds = most_work * self._baseline_seconds
-        results = list(self._pool.map(lambda each: self._try_list(each, most_seconds), lists))
+        futures = [self._pool.submit(self._try_list, each, most_seconds) for each in lists]
+        rounds = math.ceil(len(lists) / self._threads)
+        patience = SLOWER_BY_OTHERS * rounds * most_seconds
+        wait(futures, None if math.isinf(patience) else max(patience, LEAST_PATIENCE))
+        given_up = (None, None, Tried(None, (), patience, is_running=True))
+        results = [future.result() if future.done() else given_up for future in futures]
         self._tried = [(module, measured) for module, measured, _ in results]
         return [tried for _, _, tried in results]
 
@@ -437,7 +450,9 @@ class Episode:
 
     def finish_list(self, index: int) -> Made:
         """As `finish`, of what one of the last lists tried has made."""
-        return self._finish(*self._tried[index])
+        module, measured = self._tried[index]
+        assert module is not None, "it was given up"
+        return self._finish(module, measured)
 
     def finish(self) -> Made:
         """Do what has to be done before code generation, verify, and hand over the program.

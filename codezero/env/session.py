@@ -135,6 +135,8 @@ class Session:
         self._observation = np.zeros(settings.observation_size, np.float32)
         self._known_costs = dict(known_costs or {})
         self._num_actions = settings.num_actions
+        self._is_busy = False
+        """Whether the worker is still at what was given up."""
         self._begun = ""
         """The key of the last program to begin with."""
         self._saved: dict[int, _Saved] = {}
@@ -159,6 +161,7 @@ class Session:
             ProgramError: LLVM fails before the first action.
         """
         self._running = False
+        self.settle()
         try:
             known = self._known_costs.get(program.key)
             self._observation, self.costs = self._call(
@@ -175,6 +178,13 @@ class Session:
         self._running = True
         self.cost = self.best = self.costs.initial
         return self._observation
+
+    def settle(self) -> None:
+        """End what `try_lists` has given up, and the worker with it: nothing else ends a pass."""
+        if self._is_busy and self._worker is not None:
+            self._worker.kill()
+            self._begun = ""
+        self._is_busy = False
 
     def costs_of(self, program: Program) -> Costs:
         """Of a program that this session has begun with, whatever it has begun with since.
@@ -312,9 +322,9 @@ class Session:
         """What some lists of passes make of the program, each from the start.
 
         Args:
-            most_work: times as long as the baseline that a list may take before it is given up,
-                which is looked at after every pass. By the processor's time, which depends less
-                than the wall's on what else the machine does.
+            most_work: times as long as the baseline that a list may take before it is given up.
+                After every pass by the processor's time, which depends less than the wall's on
+                what else the machine does; in the middle of a pass by the wall's.
 
         Ends the episode. They have as much time together as `LIST_STEPS` passes have in `step`, for
         each of them that a thread tries.
@@ -330,6 +340,7 @@ class Session:
             most_work,
             timeout=self._in_time(seconds),
         )
+        self._is_busy = any(each.is_running for each in tried)
         return tried
 
     def finish_list(self, index: int) -> Made:
