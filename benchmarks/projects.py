@@ -69,12 +69,6 @@ PROJECTS = (
         'make CC=$CC CFLAGS="$CFLAGS -D_FILE_OFFSET_BITS=64" test',
     ),
     cmake("jansson", "out/lib/libjansson.a", "-DJANSSON_BUILD_DOCS=OFF"),
-    cmake(
-        "expat",
-        "out/libexpat.a",
-        "-S expat -DEXPAT_BUILD_DOCS=OFF -DEXPAT_SHARED_LIBS=OFF "
-        '"-DCMAKE_C_FLAGS=$CFLAGS -DXML_GE=1"',
-    ),
     Project("libpng1.6", (".libs/libpng16.a",)),
     cmake("libyaml", "out/libyaml.a", "-DBUILD_TESTING=ON"),
     Project(

@@ -26,6 +26,12 @@ from codezero.driver.settings import DriverSettings
 from codezero.errors import CodeZeroError
 
 BIN = Path(sys.executable).parent
+_PYTHONS = set(
+    subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True
+    ).stdout.split()
+)
+"""Modules that Python loads itself, as an editable install makes it."""
 CC, CXX = BIN / "codezero-cc", BIN / "codezero-c++"
 
 
@@ -449,10 +455,13 @@ def test_variables_that_cannot_be_understood(builder: Builder) -> None:
 
 
 def test_a_driver_starts_quickly(builder: Builder) -> None:
-    started = "import sys, codezero.driver.cc; print(*sorted(sys.modules))"
+    started = "import sys, codezero.driver.driver; print(*sorted(sys.modules))"
     loaded = set(builder.run(sys.executable, "-c", started).stdout.decode().split())
     heavy = {"codezero._native", "numpy", "onnxruntime", "torch", "tyro", "rich", "diskcache"}
     assert not heavy & loaded and not {"pathlib", "tempfile", "dataclasses"} & loaded
+    first = "import sys, codezero.driver.cc; print(*sorted(sys.modules))"
+    loaded = set(builder.run(sys.executable, "-c", first).stdout.decode().split())
+    assert not {"re", "subprocess", "typing", "json", "socket"} & (loaded - _PYTHONS)
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from codezero.errors import ToolchainError
+
+TYPE_CHECKING = False  # drivers start with this file: see codezero/__init__.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LLVM_MAJOR = 22
 
 
-class Tool(NamedTuple):
-    name: str
-    """What it is called in messages."""
-    purpose: str
-    variable: str
-    """Environment variable that overrides the search."""
-    commands: tuple[str, ...]
-    """Names looked for on PATH, best first."""
-    install: str
-    of_llvm: bool = True
-    """Whether it is one of LLVM's own, of the version that is built in here: another version's
-    -Oz is another baseline, and a later one's bitcode cannot be read."""
+class Tool:
+    """A compiler, or another tool.
+
+    Args:
+        name: what it is called in messages.
+        variable: environment variable that overrides the search.
+        commands: names looked for on PATH, best first.
+        of_llvm: whether it is one of LLVM's own, of the version that is built in here: another
+            version's -Oz is another baseline, and a later one's bitcode cannot be read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        purpose: str,
+        variable: str,
+        commands: tuple[str, ...],
+        install: str,
+        of_llvm: bool = True,
+    ) -> None:
+        self.name = name
+        self.purpose = purpose
+        self.variable = variable
+        self.commands = commands
+        self.install = install
+        self.of_llvm = of_llvm
 
     def find(self) -> str | None:
         """Path of the executable, or None."""
@@ -47,18 +59,35 @@ class Tool(NamedTuple):
     def _candidates(self) -> Iterator[str]:
         override = os.environ.get(self.variable)
         for command in (override,) if override else self.commands:
-            if path := shutil.which(command):
+            if path := _which(command):
                 yield path
 
     def _fits(self, path: str) -> bool:
         if not self.of_llvm or path.endswith(f"-{LLVM_MAJOR}"):
             return True
-        return re.search(rf"version {LLVM_MAJOR}\.", version_line(path)) is not None
+        return f"version {LLVM_MAJOR}." in version_line(path)
 
 
-@functools.cache
+def _which(command: str) -> str | None:
+    """As `shutil.which`, which takes ten times as long to import as this to run."""
+    folders = [""] if os.path.dirname(command) else os.get_exec_path()
+    paths = (os.path.join(folder, command) for folder in folders)
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+
+
+_versions: dict[str, str] = {}
+
+
 def version_line(path: str) -> str:
     """The first line of an executable's ``--version`` with a version in it."""
+    if path not in _versions:
+        _versions[path] = _ask_version(path)
+    return _versions[path]
+
+
+def _ask_version(path: str) -> str:
+    import subprocess
+
     try:
         done = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=20, check=False

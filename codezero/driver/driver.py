@@ -1,0 +1,400 @@
+"""One call of a driver that may be for us: what clang would do, and the server for some of it.
+
+Where anything goes wrong, clang takes the place of this process: a build never fails for our sake.
+Nothing is written before it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from codezero.compiler.clang_driver import (
+    Jobs,
+    back_end_command,
+    front_end_command,
+    is_compilation,
+    objection,
+    parse_jobs,
+    reads_listed_files,
+    value_of,
+)
+from codezero.driver import client, records
+from codezero.driver.cc import is_level
+from codezero.driver.messages import Message, receive, send
+from codezero.driver.records import Record
+from codezero.driver.settings import OFF, DriverSettings
+from codezero.errors import CodeZeroError
+
+LOST_SECONDS = 0.2
+"""For a server that was killed to be gone."""
+
+
+class _GiveUp(Exception):
+    """Our part has failed, for the reason that is given."""
+
+
+class Driver:
+    """One call of a driver.
+
+    Args:
+        name: what the user calls it.
+        compiler: clang.
+        arguments: the user's.
+    """
+
+    def __init__(
+        self, name: str, compiler: str, arguments: Sequence[str], settings: DriverSettings
+    ) -> None:
+        self._name = name
+        self._compiler = compiler
+        self._arguments = list(arguments)
+        self._settings = settings
+        self._began = time.time()
+        self._stdin: bytes | None = None
+        """The source, if that is what it is: it can be read only once."""
+        self._folder = ""
+        """Of temporary files."""
+        self._server: socket.socket | None = None
+        """A conversation that has begun."""
+        self._question: Message | None = None
+
+    def run(self) -> NoReturn:
+        """Do what the user asks for, and end the process.
+
+        Raises:
+            CodeZeroError: our part has failed, and ``strict`` is set.
+        """
+        self._ask()
+        jobs = self._jobs()
+        if not _are_ours(jobs.commands, self._settings.always):
+            self._become_clang()
+        if any(_level(job) != "-Oz" for job in jobs.commands if is_compilation(job)):
+            self._arguments = _at_oz(self._arguments)
+            jobs = self._jobs()
+        if any(is_compilation(job) and job[-1] == "-" for job in jobs.commands):
+            self._stdin = sys.stdin.buffer.read()
+        if len(jobs.commands) > 1:
+            self._forget_question()
+        temporary = _temporary(jobs.commands)
+        if not temporary:
+            self._run_all(jobs, {})
+        import tempfile  # seldom needed, and slow to import
+
+        with tempfile.TemporaryDirectory(prefix="codezero-") as folder:
+            self._folder = folder
+            names = {
+                name: os.path.join(folder, f"{number}{os.path.splitext(name)[1]}")
+                for number, name in enumerate(temporary)
+            }
+            self._run_all(jobs, names)
+
+    def _run_all(self, jobs: Jobs, names: Mapping[str, str]) -> NoReturn:
+        messages = jobs.messages
+        for job in jobs.commands:
+            messages += self._run(tuple(names.get(word, word) for word in job), jobs)
+        _print(messages)
+        sys.exit(0)
+
+    def _ask(self) -> None:
+        """Ask the server whether this has been done before: if so, it is done."""
+        if any(word.startswith("@") for word in self._arguments):
+            return
+        question = {
+            "arguments": [*_as_at_a_terminal(), *map(_text, self._arguments)],
+            "directory": _text(os.getcwd()),
+            "environment": [os.environ.get(name) for name in _ENVIRONMENT],
+            "compiler": _identity(self._compiler),
+            "settings": self._settings._asdict(),
+        }
+        try:
+            self._server = client.connect_or_start()
+            if self._server is None:
+                return
+            send(self._server, {"question": question})
+            answer, data = receive(self._server)
+        except (OSError, client.ServerError):
+            self._forget_question()
+            return
+        self._question = question
+        if answer["answer"] == "object":
+            self._finish(answer, data)
+
+    def _finish(self, answer: Message, data: bytes) -> NoReturn:
+        """Write what the server has known."""
+        dependencies = answer["dependency_file"]
+        try:
+            if dependencies is not None:
+                _write(dependencies[0], dependencies[1].encode("latin-1"))
+            _write(answer["output"], data)
+        except OSError:
+            self._become_clang()
+        self._record(answer["output"], answer["source"], answer["record"])
+        _print(answer["messages"].encode("latin-1"))
+        sys.exit(0)
+
+    def _forget_question(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._server = self._question = None
+
+    def _jobs(self) -> Jobs:
+        """What clang would do."""
+        asked = [self._compiler, "-###", *_as_at_a_terminal(), *self._arguments]
+        done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if done.returncode != 0:
+            self._become_clang()
+        return parse_jobs(done.stderr)
+
+    def _run(self, job: tuple[str, ...], jobs: Jobs) -> bytes:
+        """Do one job; returns what it has to say. Where it fails, clang does all of them."""
+        if not is_compilation(job):
+            return self._run_clang(job)
+        output, source = value_of(job, "-o"), job[-1]
+        dependencies = value_of(job, "-dependency-file") if "-dependency-file" in job else ""
+        if "-" in (output, dependencies) or (os.path.exists(output) and not os.path.isfile(output)):
+            self._become_clang()  # standard output, or a device
+        for word in job:
+            reason = objection(word, only_object=False)
+            if reason:
+                messages = self._run_clang(job)
+                self._record(output, source, {"reason": f"{word} {reason}"})
+                return messages
+        headers = os.memfd_create("headers")
+        command = front_end_command(job, f"/proc/self/fd/{headers}")
+        front_end = self._start(command, source, headers)
+        if front_end.returncode != 0:
+            self._become_clang()
+        names = [source, *jobs.configuration, *os.fsdecode(_contents(headers)).splitlines()]
+        task: Message = {
+            "files": [_text(os.path.abspath(name)) for name in dict.fromkeys(names)],
+            "results": None,
+        }
+        if source != "-" and reads_listed_files(job):
+            task["results"] = _results(job, jobs.messages + front_end.stderr)
+        try:
+            data, record = self._compile(job, task, front_end.stdout)
+        except _GiveUp as failure:
+            if self._settings.strict:
+                raise CodeZeroError(f"{source}: {failure} (CODEZERO_STRICT is set)") from None
+            messages = self._run_clang(job)
+            note = f"{self._name}: {source}: {failure}; the object is what clang -Oz makes\n"
+            self._record(output, source, {"reason": str(failure)})
+            return messages + os.fsencode(note)
+        try:
+            _write(output, data)
+        except OSError:
+            self._become_clang()  # which says what is wrong
+        self._record(output, source, record)
+        return front_end.stderr
+
+    def _compile(
+        self, job: tuple[str, ...], files: Message, bitcode: bytes
+    ) -> tuple[bytes, Message]:
+        """The object, and what there is to say of it. Raises `_GiveUp`."""
+        back_end = back_end_command(job)
+        task = {
+            "name": _text(job[-1]),
+            "flags": [_text(word) for word in back_end],
+            "compiler": _identity(back_end[0]),
+            "settings": self._settings._asdict(),
+            "began": self._began,
+            **files,
+        }
+        for is_last in (False, False, True):
+            try:
+                server, self._server = self._server or client.connect(), None
+                with server:
+                    return self._converse(server, job, task, bitcode)
+            except OSError as error:
+                # A server that was killed, or ends just now, is replaced.
+                if is_last:
+                    raise _GiveUp(f"the server is lost ({error})") from None
+                time.sleep(LOST_SECONDS)
+            except client.ServerError as error:
+                raise _GiveUp(str(error)) from None
+        raise AssertionError("unreachable")
+
+    def _converse(
+        self, server: socket.socket, job: tuple[str, ...], task: Message, bitcode: bytes
+    ) -> tuple[bytes, Message]:
+        """One conversation; see `codezero.driver.messages`."""
+        send(server, {"task": task}, bitcode)
+        made: dict[str, bytes] = {}
+        while True:
+            answer, data = receive(server)
+            if answer["answer"] == "failed":
+                raise _GiveUp(answer["reason"])
+            if answer["answer"] == "object":
+                return data, answer["record"]
+            if answer["answer"] == "done":
+                return made[answer["by"]], answer["record"]
+            by = "us" if answer["answer"] == "bitcode" else "clang"
+            made[by] = self._generate(job, data) if by == "us" else self._by_clang(job)
+            send(server, {"by": by}, made[by])
+
+    def _generate(self, job: Sequence[str], bitcode: bytes) -> bytes:
+        command = back_end_command(job)
+        done = subprocess.run(command, input=bitcode, capture_output=True, check=False)
+        if done.returncode != 0 or done.stderr:
+            # What clang says of its own program names the lines of the source.
+            words = done.stderr.decode(errors="replace").strip().splitlines()
+            raise _GiveUp(words[0] if words else f"clang ends with {done.returncode}")
+        return done.stdout
+
+    def _by_clang(self, job: Sequence[str]) -> bytes:
+        command = list(job)
+        command[command.index("-o") + 1] = "-"
+        done = self._start(command, job[-1])
+        if done.returncode != 0:
+            raise _GiveUp("clang fails where its front end did not")
+        return done.stdout
+
+    def _run_clang(self, job: Sequence[str]) -> bytes:
+        """A job as it is."""
+        done = self._start(job, job[-1])
+        if done.returncode != 0:
+            self._become_clang()
+        return done.stderr
+
+    def _start(
+        self, job: Sequence[str], source: str, file: int | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a job, with a file of ours, until it ends."""
+        files = () if file is None else (file,)
+        if source == "-":
+            return subprocess.run(
+                job, input=self._stdin, capture_output=True, pass_fds=files, check=False
+            )
+        return subprocess.run(
+            job, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=files, check=False
+        )
+
+    def _record(self, output: str, source: str, record: Message) -> None:
+        if self._settings.records == OFF:
+            return
+        fields = {"text": 0, "baseline": 0, "looked_at": "text" in record, **record}
+        fields["passes"] = tuple(fields.get("passes", ()))
+        output, source = _text(os.path.abspath(output)), _text(os.path.abspath(source))
+        records.append(
+            self._settings.records,
+            Record(object=output, source=source, time=time.time(), **fields),
+        )
+
+    def _become_clang(self) -> NoReturn:
+        """Let clang do it, whatever has been done: with its messages, and its exit code."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._stdin is not None:
+            again = os.memfd_create("stdin")
+            os.write(again, self._stdin)
+            os.lseek(again, 0, os.SEEK_SET)
+            os.dup2(again, 0)
+        os.execv(self._compiler, [self._compiler, *self._arguments])
+
+
+_ENVIRONMENT = (
+    *("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH"),
+    *("OBJCPLUS_INCLUDE_PATH", "SOURCE_DATE_EPOCH", "CCC_OVERRIDE_OPTIONS", "COMPILER_PATH"),
+    *("GCC_EXEC_PREFIX", "HOME", "LANG", "LC_ALL"),
+)
+"""Variables that clang reads."""
+
+
+def _results(job: Sequence[str], messages: bytes) -> Message:
+    """What comes of a compilation besides the object."""
+    dependencies = None
+    if "-dependency-file" in job:
+        path = value_of(job, "-dependency-file")
+        with open(path, "rb") as file:
+            dependencies = [path, file.read().decode("latin-1")]
+    return {
+        "output": value_of(job, "-o"),
+        "source": job[-1],
+        "dependency_file": dependencies,
+        "messages": messages.decode("latin-1"),
+    }
+
+
+def _contents(file: int) -> bytes:
+    os.lseek(file, 0, os.SEEK_SET)
+    with os.fdopen(file, "rb") as stream:
+        return stream.read()
+
+
+def _are_ours(jobs: Sequence[tuple[str, ...]], always: bool) -> bool:
+    """Whether there is something to compile for size, and nothing that could not be done here."""
+    compiled = [job for job in jobs if is_compilation(job)]
+    clangs = [job for job in jobs if not is_compilation(job) and job[1:2] == ("-cc1",)]
+    return (
+        bool(compiled)
+        and not clangs
+        and (always or all(_level(job) in ("-Oz", "-Os") for job in compiled))
+        and all("-o" in job for job in jobs)
+    )
+
+
+def _level(job: Sequence[str]) -> str:
+    return next(filter(is_level, job), "-O0")
+
+
+def _at_oz(arguments: Sequence[str]) -> list[str]:
+    """The same, for size: the last level counts."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [*arguments[:end], "-Oz", *arguments[end:]]
+
+
+def _temporary(jobs: Sequence[tuple[str, ...]]) -> list[str]:
+    """Files that one job makes for another, whose names the driver has made up."""
+    outputs = [value_of(job, "-o") for job in jobs]
+    return [
+        name
+        for number, name in enumerate(outputs)
+        if any(name in later for later in jobs[number + 1 :])
+    ]
+
+
+def _as_at_a_terminal() -> list[str]:
+    """Flags by which clang's messages look as they do at a terminal, if there is one."""
+    try:
+        columns = os.get_terminal_size(2).columns
+    except OSError:
+        return []
+    return ["-fcolor-diagnostics", *([f"-fmessage-length={columns}"] if columns else [])]
+
+
+def _identity(compiler: str) -> str:
+    """Tells one clang from another."""
+    status = os.stat(compiler)
+    return f"{compiler} {status.st_size} {status.st_mtime_ns}"
+
+
+def _write(output: str, data: bytes) -> None:
+    """Write a file whole, or not at all. Raises `OSError`."""
+    temporary = f"{output}.{os.getpid()}.tmp"
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
+        os.replace(temporary, output)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _print(messages: bytes) -> None:
+    sys.stderr.flush()
+    sys.stderr.buffer.write(messages)
+    sys.stderr.flush()
+
+
+def _text(path: str) -> str:
+    return os.fsencode(path).decode(errors="replace")
