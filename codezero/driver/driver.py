@@ -107,11 +107,12 @@ class Driver:
         if any(word.startswith("@") for word in self._arguments):
             return
         question = {
-            "arguments": [*_as_at_a_terminal(), *map(_text, self._arguments)],
-            "directory": _text(os.getcwd()),
+            "arguments": [*_as_at_a_terminal(), *self._arguments],
+            "directory": os.getcwd(),
             "environment": [os.environ.get(name) for name in _ENVIRONMENT],
             "compiler": _identity(self._compiler),
-            "settings": self._settings._asdict(),
+            # Where records go makes no difference.
+            "settings": self._settings._replace(records="")._asdict(),
         }
         try:
             self._server = client.connect_or_start()
@@ -173,7 +174,7 @@ class Driver:
             self._become_clang()
         names = [source, *jobs.configuration, *os.fsdecode(_contents(headers)).splitlines()]
         task: Message = {
-            "files": [_text(os.path.abspath(name)) for name in dict.fromkeys(names)],
+            "files": [os.path.abspath(name) for name in dict.fromkeys(names)],
             "results": None,
         }
         if source != "-" and reads_listed_files(job):
@@ -201,7 +202,7 @@ class Driver:
         back_end = back_end_command(job)
         task = {
             "name": _text(job[-1]),
-            "flags": [_text(word) for word in back_end],
+            "flags": back_end,
             "compiler": _identity(back_end[0]),
             "settings": self._settings._asdict(),
             "began": self._began,
