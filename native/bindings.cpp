@@ -303,6 +303,10 @@ NB_MODULE(_native, M) {
       .def("set_source_name", &Module::setSourceName, WithoutGIL(), "name"_a,
            "Name the module and the source file it was made from, which is\n"
            "otherwise the path that the compiler was given.")
+      .def_prop_ro(
+          "has_warned", &Module::hasWarned, WithoutGIL(),
+          "Whether LLVM has warned of something in it: passes or code\n"
+          "generation.")
       .def_prop_ro("name", &Module::name, WithoutGIL())
       .def_prop_ro("triple", &Module::triple, WithoutGIL())
       .def("__repr__", [](const Module &Self) {

@@ -31,7 +31,7 @@ namespace codezero {
 // end the process.
 class Context {
 public:
-  Context() { LLVM.setDiagnosticHandler(std::make_unique<Collector>(Errors)); }
+  Context() { LLVM.setDiagnosticHandler(std::make_unique<Collector>(*this)); }
 
   template <class Error> void throwReported() {
     if (!Errors.empty())
@@ -40,21 +40,24 @@ public:
 
   LLVMContext LLVM;
   std::mutex Mutex;
+  // Whether LLVM has warned of something.
+  bool HasWarned = false;
 
 private:
   struct Collector : DiagnosticHandler {
-    explicit Collector(std::string &Errors) : Errors(Errors) {}
+    explicit Collector(Context &Owner) : Owner(Owner) {}
     bool handleDiagnostics(const DiagnosticInfo &Info) override {
+      Owner.HasWarned |= Info.getSeverity() == DS_Warning;
       if (Info.getSeverity() == DS_Error) {
-        raw_string_ostream Stream(Errors);
+        raw_string_ostream Stream(Owner.Errors);
         DiagnosticPrinterRawOStream Printer(Stream);
-        if (!Errors.empty())
+        if (!Owner.Errors.empty())
           Stream << '\n';
         Info.print(Printer);
       }
       return true;
     }
-    std::string &Errors;
+    Context &Owner;
   };
 
   std::string Errors;
@@ -312,10 +315,11 @@ std::vector<FunctionSummary> Module::functions() const {
 
 // Code generation rewrites the IR: it gets a copy, in a context of its own.
 static SmallVector<char, 0> generateFrom(const llvm::Module &M, Target &For,
-                                         OutputKind Kind) {
+                                         OutputKind Kind, bool &HasWarned) {
   Context CopyOwner;
   auto Copy = copyInto(CopyOwner.LLVM, M);
   auto Output = For.generateCode(*Copy, Kind);
+  HasWarned |= CopyOwner.HasWarned;
   CopyOwner.throwReported<CodegenError>();
   return Output;
 }
@@ -331,9 +335,15 @@ std::string Module::generate(OutputKind Kind,
   auto For = Target::createOrReuse(*IR, Options, Error);
   if (!For)
     throw CodegenError(Error);
-  auto Generated = codezero::toString(generateFrom(*IR, *For, Kind));
+  auto Generated =
+      codezero::toString(generateFrom(*IR, *For, Kind, Owner->HasWarned));
   Target::keep(std::move(For), *IR);
   return Generated;
+}
+
+bool Module::hasWarned() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return Owner->HasWarned;
 }
 
 void Module::verify() const {

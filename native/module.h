@@ -96,6 +96,9 @@ public:
   std::string ir() const;
   std::string generate(OutputKind Kind, const CompileOptions &Options) const;
 
+  // Whether LLVM has warned of something in it, passes or code generation.
+  bool hasWarned() const;
+
   std::string name() const;
   void setSourceName(const std::string &Name);
   std::string triple() const;

@@ -158,6 +158,21 @@ def test_an_object_is_smaller_and_its_program_does_the_same(
         ["-Oz", "-c", "a.c", "-MD", "-MF", "-"],
         ["-Oz", "-c", "a.c", "-o", "-"],
         ["-Oz", "-c", "a.c", "-Xclang", "-ast-print"],
+        ["-Oz", "-c", "a.c", "-MD", "-MF", "/dev/null"],
+        ["-Oz", "-c", "a.c", "b.c", "-MD", "-MT", "a.o"],
+        ["-Oz", "-c", "a.c", "-Xclang", "-fdump-record-layouts-simple"],
+        ["-Oz", "-fPIC", "-shared", "a.c", "b.c", "-o", "p", "-Wl,--print-output-format"],
+        ["-Os", "-c", "loop.c", "-mllvm", "-inline-threshold=225"],
+        ["-Oz", "-c", "warned.c"],
+        ["-Oz", "-Werror", "-c", "warned.c"],
+        ["-Oz", "-Wframe-larger-than=8", "-c", "loop.c"],
+        [
+            *("--target=thumbv7em-none-eabi", "-mcpu=cortex-m4", "-mfloat-abi=hard"),
+            "-Oz",
+            "-c",
+            "b.c",
+        ],
+        ["-Oz", "-c", "included.c"],
         [],
     ],
     ids=" ".join,
@@ -165,6 +180,12 @@ def test_an_object_is_smaller_and_its_program_does_the_same(
 def test_what_is_clangs_stays_clangs(builder: Builder, arguments: list[str]) -> None:
     sources = {
         "a.c": "int f(int x) { int unused; return x + 1; }\n",
+        "b.c": "int g = 3;\n",
+        "loop.c": "void h(int *); int l(int n) { int a[9]; for (int i = 0; i < n; i++) h(a); "
+        "return a[n]; }\n",
+        "warned.c": '__attribute__((warning("look"))) void w(void);\nvoid f(void) { w(); }\n',
+        "included.c": '__asm__(".include \\"a.inc\\"\\n");\n',
+        "a.inc": ".globl k\nk: ret\n",
         "a.s": ".globl g\ng: ret\n",
         "wrong.c": "int f(void) { return x; }\nint g( {}\n",
         "no_header.c": '#include "nowhere.h"\n',
@@ -202,6 +223,33 @@ def test_messages_and_dependencies_are_clangs(builder: Builder) -> None:
     assert "unused variable" in clangs.stderr.decode() and "-lm" in clangs.stderr.decode()
     assert (builder.folder / "a.d").read_text() == dependencies
     assert not builder.last_record().reason.startswith("-"), "it was ours to compile"
+
+
+def test_a_compilation_database_is_written(builder: Builder) -> None:
+    (builder.folder / "a.c").write_text("int a;\n")
+    builder.cc("-Oz", "-c", "a.c", "-MJ", "a.json")
+    assert '"file": "a.c"' in (builder.folder / "a.json").read_text()
+
+
+def test_a_device_is_never_replaced(builder: Builder) -> None:
+    (builder.folder / "a.c").write_text("int a;\n")
+    os.mkfifo(builder.folder / "fifo")
+    (builder.folder / "folder").mkdir()
+    cache = {"CODEZERO_CACHE": str(builder.folder / "cache")}
+    for flags in (["-MD", "-MF", "/dev/stderr"], ["-MD", "-MF", "/dev/null"], ["-o", "/dev/null"]):
+        for _ in range(2):
+            assert builder.run(CC, "-Oz", "-c", "a.c", *flags, **cache).returncode == 0
+    assert Path("/dev/null").is_char_device()
+    assert builder.run(CC, "-Oz", "-c", "a.c", "-o", "folder").returncode == 1
+
+
+def test_where_nothing_is_as_usual(builder: Builder) -> None:
+    source = EXAMPLES / "vm.c"
+    gone = builder.folder / "gone"
+    gone.mkdir()
+    command = f"cd {gone}; rmdir {gone}; {CC} -Oz -c {source} -o {builder.folder}/a.o 2>&- >&-"
+    assert builder.run("sh", "-c", command).returncode == 0
+    assert builder.size("a.o") <= builder.clang_size(source)
 
 
 def test_several_sources_and_a_link_in_one_call(builder: Builder) -> None:

@@ -67,7 +67,7 @@ def is_compilation(command: Sequence[str]) -> bool:
     )
 
 
-_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-(?!obj$).*|-dump-.*|-fsyntax-only|-E|-S|-print-.*")
+_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-(?!obj$).*|-f?dump-.*|-fsyntax-only|-E|-S|-print-.*")
 """Words that make of a compilation something else, whatever stands before."""
 
 
@@ -80,13 +80,14 @@ _WORKS_DURING_OPTIMISATION = re.compile(
     r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
     r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)|-fmemory-profile|"
     r"-fexperimental-sanitize-metadata|-fpseudo-probe|-Rpass|-load$|-plugin|-add-plugin|"
-    r"-fembed-bitcode|-fembed-offload|-ffat-lto"
+    r"-fembed-bitcode|-fembed-offload|-ffat-lto|-fbasic-block-sections=list"
 )
 _FRONT_END_WRITES = re.compile(
     r"-dependency-file$|-serialize-diagnostic-file$|-header-include-file$"
 )
 _BACK_END_WRITES = re.compile(
-    r"-split-dwarf-(file|output)$|-ftime-trace|-opt-record-file$|-stack-usage-file|--?save-temps"
+    r"-split-dwarf-(file|output)$|-ftime-trace|-opt-record-file$|-stack-usage-file|"
+    r"-stats-file|--?save-temps"
 )
 _FRONT_ENDS_SANITIZERS = re.compile(
     r"undefined|integer|nullability|bounds|alignment|array-bounds|bool|builtin|enum|"
@@ -146,7 +147,7 @@ def reads_listed_files(command: Sequence[str]) -> bool:
 _READS_MORE = re.compile(
     r"-include-pch$|-fmodule|-ivfsoverlay$|-fsanitize-ignorelist|"
     r"-fsanitize-system-ignorelist|-header-include-file$|-serialize-diagnostic-file$|-frandomize|"
-    r"-fdepfile-entry|-fapinotes"
+    r"-fdepfile-entry|-fapinotes|-fprebuilt-|--warning-suppression-mappings|-fms-hotpatch"
 )
 
 

@@ -73,6 +73,7 @@ class ObjectCache:
         return diskcache.Cache(
             str(self._folder),
             timeout=BUSY_SECONDS,
+            disk=_BytesOnly,
             size_limit=self._size,
             eviction_policy="least-recently-used",
         )
@@ -85,6 +86,15 @@ class ObjectCache:
         except Exception:
             self._cache = None
         return self._cache
+
+
+class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
+    """Reads no pickles: a cache that others may write to would run what they want."""
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        if mode == diskcache.core.MODE_PICKLE:
+            raise ValueError("nothing of ours is pickled")
+        return super().fetch(mode, filename, value, read)
 
 
 def _is_broken(error: sqlite3.DatabaseError) -> bool:

@@ -10,6 +10,7 @@ it imports nothing that takes time.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from codezero.compiler.toolchain import CLANG, CLANGXX, Tool
@@ -32,18 +33,24 @@ def cxx() -> NoReturn:
 
 
 def _main(tool: Tool) -> NoReturn:
+    # As for any program that Python has not started.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
     try:
         compiler = tool.require()
         if not may_compile(arguments, os.environ.get("CODEZERO_ALWAYS", "") not in ("", "0")):
             os.execv(compiler, [compiler, *arguments])
-        import signal
-
         from codezero.driver.driver import Driver
         from codezero.driver.settings import DriverSettings
 
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # end as clang does
-        Driver(name, compiler, arguments, DriverSettings.read()).run()
+        driver = Driver(name, compiler, arguments, DriverSettings.read())
+        try:
+            driver.run()
+        except CodeZeroError:
+            raise
+        except Exception as error:
+            driver.give_up(f"{type(error).__name__}: {error}")
     except CodeZeroError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -73,6 +80,12 @@ _NO_OBJECT = frozenset(
     (
         *("-E", "-S", "-M", "-MM", "-fsyntax-only", "-v", "-###", "-emit-llvm", "-emit-ast"),
         *("--analyze", "-help", "--help", "--version", "-dumpmachine", "-dumpversion"),
+        "-fdriver-only",
     )
 )
-_NO_OBJECT_BEGIN = ("-print-", "--print-")
+_NO_OBJECT_BEGIN = (
+    *("-print-", "--print-"),
+    # What clang's driver writes itself, and does not where it is only asked.
+    *("-MJ", "-gen-cdb-fragment-path", "--gen-cdb-fragment-path", "-fproc-stat-report"),
+    *("-save-stats", "--save-stats"),
+)

@@ -71,7 +71,7 @@ def _connect(path: str) -> socket.socket | None:
         return None
     except OSError as error:
         connection.close()
-        raise ServerError(f"{path}: {error.strerror}") from None
+        raise ServerError(f"{path}: {error.strerror or error}") from None
 
 
 def socket_path() -> str:
@@ -81,15 +81,31 @@ def socket_path() -> str:
         ServerError: there is no folder that is this user's alone.
     """
     package = os.path.dirname(codezero.__file__)
-    this = f"{codezero.__version__} {sys.executable} {package}".encode()
-    # The path of a socket has to be short.
-    return os.path.join(_runtime_folder(), f"cc-{zlib.crc32(this):08x}")
-
-
-def _runtime_folder() -> str:
+    this = f"{codezero.__version__} {sys.executable} {package} {_file_systems()}".encode()
+    name = f"cc-{zlib.crc32(this):08x}"
     base = os.environ.get("XDG_RUNTIME_DIR", "")
-    name = "codezero" if os.path.isdir(base) else f"codezero-{os.getuid()}"
-    folder = os.path.join(base if os.path.isdir(base) else "/tmp", name)
+    if os.path.isdir(base) and len(base) < LONGEST_BASE:
+        return os.path.join(_of_this_user(os.path.join(base, "codezero")), name)
+    return os.path.join(_of_this_user(f"/tmp/codezero-{os.getuid()}"), name)
+
+
+LONGEST_BASE = 80
+"""Of a socket's path, which has to be short (sun_path in sys/un.h)."""
+
+
+def _file_systems() -> str:
+    """Tells one view of the files from another, as in a container that shares a folder: the server
+    looks at files by their names."""
+    root = os.stat("/")
+    try:
+        space = os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        space = ""
+    return f"{root.st_dev} {root.st_ino} {space}"
+
+
+def _of_this_user(folder: str) -> str:
+    """A folder that nobody else can write to, made if need be."""
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         status = os.lstat(folder)

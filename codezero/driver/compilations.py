@@ -75,11 +75,13 @@ class Compilations:
             message, bitcode = receive(connection)
         task = message["task"]
         settings = DriverSettings(**task["settings"])
-        tells_all = self._seen.bitcode_tells_all(task["files"])
-        cache = self._cache(settings) if tells_all else None
+        if not self._seen.bitcode_tells_all(task["files"]):
+            # To generate code takes the files that its assembly reads, in the driver's folder.
+            _leave_to_clang(connection, "its assembly reads files")
+            return
+        cache = self._cache(settings) if task["files"] else None
         key = self._key(task, settings, bitcode)
-        # Code generation that reads files is for clang, in the folder where the driver is.
-        by_clang = not tells_all or not is_followed(task["flags"])
+        by_clang = not is_followed(task["flags"])
         made = self._make(connection, task, settings, bitcode, cache, key, by_clang)
         if made and cache is not None and question is not None and task["results"] is not None:
             files = self._seen.digests(task["files"], task["began"])
@@ -96,7 +98,7 @@ class Compilations:
         key: str,
         by_clang: bool,
     ) -> bool:
-        """The rest of a conversation; whether the driver has an object now.
+        """The rest of a conversation; whether there is an object now that may be kept.
 
         Args:
             by_clang: whether clang has to generate the code.
@@ -119,8 +121,10 @@ class Compilations:
             message, data = _message(by, result, result.cost, result.costs.baseline), result.object
             send(connection, {"answer": "object", **message}, data)
         else:
-            message, data = _agree(connection, result)
+            message, data, keep = _agree(connection, result)
             send(connection, {"answer": "done", **message})
+            if not keep:
+                return False
         if cache is not None:
             cache.put(key, message, data)
         return True
@@ -202,25 +206,32 @@ def _send_kept(connection: socket.socket, message: Message, data: bytes) -> None
     send(connection, {"answer": "object", **message}, data)
 
 
-def _agree(connection: socket.socket, result: Optimized) -> tuple[Message, bytes]:
+def _leave_to_clang(connection: socket.socket, reason: str) -> None:
+    """Have clang make the object, without a look at it."""
+    send(connection, {"answer": "clang"})
+    receive(connection)
+    send(connection, {"answer": "done", "by": "clang", "record": {"reason": reason, "passes": []}})
+
+
+def _agree(connection: socket.socket, result: Optimized) -> tuple[Message, bytes, bool]:
     """Have the driver make the object, or clang's own, or both where what was measured is wrong.
 
-    Returns the record of the one to write, which is the smallest, and that object.
+    Returns the record of the one to write, which is the smallest, that object, and whether it may
+    be kept.
     """
-    clangs: bytes | None = None
     if not result.fell_back:
         send(connection, {"answer": "bitcode"}, result.bitcode)
-        _, ours = receive(connection)
+        said, ours = receive(connection)
         size = _size(ours, result.cost)
         if size == result.cost:
-            return _message("us", result, size, result.costs.baseline), ours
+            return _message("us", result, size, result.costs.baseline), ours, said["keep"]
         # A flag changes clang's code generation in a way that the measurements did not see.
     send(connection, {"answer": "clang"})
-    _, clangs = receive(connection)
+    said, clangs = receive(connection)
     baseline = _size(clangs, result.costs.baseline)
     if not result.fell_back and size < baseline:
-        return _message("us", result, size, baseline), ours
-    return _message("clang", result, baseline, baseline), clangs
+        return _message("us", result, size, baseline), ours, said["keep"]
+    return _message("clang", result, baseline, baseline), clangs, said["keep"]
 
 
 def _size(made: bytes, measured: int) -> int:

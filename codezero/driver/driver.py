@@ -6,14 +6,16 @@ Nothing is written before it is whole.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from codezero.compiler.clang_driver import (
     Jobs,
@@ -32,12 +34,18 @@ from codezero.driver.records import Record
 from codezero.driver.settings import OFF, DriverSettings
 from codezero.errors import CodeZeroError
 
+QUESTION_SECONDS = 15.0
+"""For an answer that takes neither clang nor LLVM."""
 LOST_SECONDS = 0.2
 """For a server that was killed to be gone."""
 
 
 class _GiveUp(Exception):
     """Our part has failed, for the reason that is given."""
+
+
+class _Warned(Exception):
+    """Code generation has something to say."""
 
 
 class Driver:
@@ -64,6 +72,9 @@ class Driver:
         self._server: socket.socket | None = None
         """A conversation that has begun."""
         self._question: Message | None = None
+        self._is_server_stuck = False
+        self._clangs_messages: bytes | None = None
+        """Of an object that clang has made by itself, in a conversation."""
 
     def run(self) -> NoReturn:
         """Do what the user asks for, and end the process.
@@ -71,10 +82,14 @@ class Driver:
         Raises:
             CodeZeroError: our part has failed, and ``strict`` is set.
         """
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
         self._ask()
         jobs = self._jobs()
         if not _are_ours(jobs.commands, self._settings.always):
             self._become_clang()
+        self._check(jobs)
         if any(_level(job) != "-Oz" for job in jobs.commands if is_compilation(job)):
             self._arguments = _at_oz(self._arguments)
             jobs = self._jobs()
@@ -95,6 +110,39 @@ class Driver:
             }
             self._run_all(jobs, names)
 
+    def _check(self, jobs: Jobs) -> None:
+        """Leave to clang what it does under these flags and cannot be repeated here."""
+        for job in filter(is_compilation, jobs.commands):
+            written = [value_of(job, "-o")]
+            if "-dependency-file" in job:
+                written.append(value_of(job, "-dependency-file"))
+            if any(map(_is_special, written)):
+                self._become_clang()
+            for word in job:
+                reason = objection(word, only_object=False)
+                if reason is not None:
+                    self._record(written[0], job[-1], {"reason": f"{word} {reason}"})
+                    self._become_clang()
+
+    def give_up(self, reason: str) -> NoReturn:
+        """Let clang do all of it for a fault of ours.
+
+        Raises:
+            CodeZeroError: ``strict`` is set.
+        """
+        if self._settings.strict:
+            raise CodeZeroError(f"{reason} (CODEZERO_STRICT is set)")
+        _print(os.fsencode(f"{self._name}: {reason}; clang does it by itself\n"))
+        self._become_clang()
+
+    def _stop(self, number: int, frame: object) -> None:
+        """End by a signal, and leave nothing."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for path in _writing:
+            _unlink(path)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
     def _run_all(self, jobs: Jobs, names: Mapping[str, str]) -> NoReturn:
         messages = jobs.messages
         for job in jobs.commands:
@@ -104,7 +152,7 @@ class Driver:
 
     def _ask(self) -> None:
         """Ask the server whether this has been done before: if so, it is done."""
-        if any(word.startswith("@") for word in self._arguments):
+        if any(word.startswith("@") or word.endswith("=native") for word in self._arguments):
             return
         question = {
             "arguments": [*_as_at_a_terminal(), *self._arguments],
@@ -118,8 +166,14 @@ class Driver:
             self._server = client.connect_or_start()
             if self._server is None:
                 return
+            self._server.settimeout(QUESTION_SECONDS)
             send(self._server, {"question": question})
             answer, data = receive(self._server)
+            self._server.settimeout(client.ANSWER_SECONDS)
+        except TimeoutError:
+            self._is_server_stuck = True
+            self._forget_question()
+            return
         except (OSError, client.ServerError):
             self._forget_question()
             return
@@ -130,6 +184,8 @@ class Driver:
     def _finish(self, answer: Message, data: bytes) -> NoReturn:
         """Write what the server has known."""
         dependencies = answer["dependency_file"]
+        if _is_special(answer["output"]) or (dependencies and _is_special(dependencies[0])):
+            self._become_clang()
         try:
             if dependencies is not None:
                 _write(dependencies[0], dependencies[1].encode("latin-1"))
@@ -158,29 +214,25 @@ class Driver:
         if not is_compilation(job):
             return self._run_clang(job)
         output, source = value_of(job, "-o"), job[-1]
-        dependencies = value_of(job, "-dependency-file") if "-dependency-file" in job else ""
-        if "-" in (output, dependencies) or (os.path.exists(output) and not os.path.isfile(output)):
-            self._become_clang()  # standard output, or a device
-        for word in job:
-            reason = objection(word, only_object=False)
-            if reason:
-                messages = self._run_clang(job)
-                self._record(output, source, {"reason": f"{word} {reason}"})
-                return messages
         headers = os.memfd_create("headers")
-        command = front_end_command(job, f"/proc/self/fd/{headers}")
-        front_end = self._start(command, source, headers)
+        listed: str | None = f"/proc/self/fd/{headers}"
+        if not os.path.exists(f"/proc/self/fd/{headers}"):
+            listed = None  # there is no /proc in some chroots
+        front_end = self._start(front_end_command(job, listed), source, headers)
         if front_end.returncode != 0:
             self._become_clang()
         names = [source, *jobs.configuration, *os.fsdecode(_contents(headers)).splitlines()]
-        task: Message = {
-            "files": [os.path.abspath(name) for name in dict.fromkeys(names)],
-            "results": None,
-        }
-        if source != "-" and reads_listed_files(job):
+        task: Message = {"files": [], "results": None}
+        if listed is not None:
+            task["files"] = [os.path.abspath(name) for name in dict.fromkeys(names)]
+        if listed is not None and source != "-" and reads_listed_files(job):
             task["results"] = _results(job, jobs.messages + front_end.stderr)
+        self._clangs_messages = None
         try:
-            data, record = self._compile(job, task, front_end.stdout)
+            data, record = self._compile(job, task, front_end)
+        except _Warned:
+            self._record(output, source, {"reason": "clang warns as it generates code"})
+            return self._run_clang(job)
         except _GiveUp as failure:
             if self._settings.strict:
                 raise CodeZeroError(f"{source}: {failure} (CODEZERO_STRICT is set)") from None
@@ -193,12 +245,16 @@ class Driver:
         except OSError:
             self._become_clang()  # which says what is wrong
         self._record(output, source, record)
-        return front_end.stderr
+        clangs = self._clangs_messages
+        return front_end.stderr if record["passes"] or clangs is None else clangs
 
     def _compile(
-        self, job: tuple[str, ...], files: Message, bitcode: bytes
+        self,
+        job: tuple[str, ...],
+        files: Message,
+        front_end: subprocess.CompletedProcess[bytes],
     ) -> tuple[bytes, Message]:
-        """The object, and what there is to say of it. Raises `_GiveUp`."""
+        """The object, and what there is to say of it. Raises `_GiveUp` and `_Warned`."""
         back_end = back_end_command(job)
         task = {
             "name": _text(job[-1]),
@@ -208,11 +264,15 @@ class Driver:
             "began": self._began,
             **files,
         }
+        if self._is_server_stuck:
+            raise _GiveUp("the server does not answer")
         for is_last in (False, False, True):
             try:
                 server, self._server = self._server or client.connect(), None
                 with server:
-                    return self._converse(server, job, task, bitcode)
+                    return self._converse(server, job, task, front_end)
+            except TimeoutError:
+                raise _GiveUp("the server does not answer") from None
             except OSError as error:
                 # A server that was killed, or ends just now, is replaced.
                 if is_last:
@@ -223,10 +283,14 @@ class Driver:
         raise AssertionError("unreachable")
 
     def _converse(
-        self, server: socket.socket, job: tuple[str, ...], task: Message, bitcode: bytes
+        self,
+        server: socket.socket,
+        job: tuple[str, ...],
+        task: Message,
+        front_end: subprocess.CompletedProcess[bytes],
     ) -> tuple[bytes, Message]:
         """One conversation; see `codezero.driver.messages`."""
-        send(server, {"task": task}, bitcode)
+        send(server, {"task": task}, front_end.stdout)
         made: dict[str, bytes] = {}
         while True:
             answer, data = receive(server)
@@ -238,15 +302,17 @@ class Driver:
                 return made[answer["by"]], answer["record"]
             by = "us" if answer["answer"] == "bitcode" else "clang"
             made[by] = self._generate(job, data) if by == "us" else self._by_clang(job)
-            send(server, {"by": by}, made[by])
+            # Messages of code generation would be lost with what is kept.
+            keep = self._clangs_messages in (None, front_end.stderr)
+            send(server, {"by": by, "keep": keep}, made[by])
 
     def _generate(self, job: Sequence[str], bitcode: bytes) -> bytes:
         command = back_end_command(job)
         done = subprocess.run(command, input=bitcode, capture_output=True, check=False)
-        if done.returncode != 0 or done.stderr:
-            # What clang says of its own program names the lines of the source.
-            words = done.stderr.decode(errors="replace").strip().splitlines()
-            raise _GiveUp(words[0] if words else f"clang ends with {done.returncode}")
+        if done.stderr:
+            raise _Warned  # which clang does better of its own program: with lines of the source
+        if done.returncode != 0:
+            raise _GiveUp(f"clang ends with {done.returncode} on what passes have made")
         return done.stdout
 
     def _by_clang(self, job: Sequence[str]) -> bytes:
@@ -254,27 +320,31 @@ class Driver:
         command[command.index("-o") + 1] = "-"
         done = self._start(command, job[-1])
         if done.returncode != 0:
-            raise _GiveUp("clang fails where its front end did not")
+            self._become_clang()  # where its front end did not fail: it says why
+        self._clangs_messages = done.stderr
         return done.stdout
 
     def _run_clang(self, job: Sequence[str]) -> bytes:
         """A job as it is."""
-        done = self._start(job, job[-1])
+        done = self._start(job, job[-1], stdout=None)
         if done.returncode != 0:
             self._become_clang()
         return done.stderr
 
     def _start(
-        self, job: Sequence[str], source: str, file: int | None = None
+        self,
+        job: Sequence[str],
+        source: str,
+        file: int | None = None,
+        stdout: int | None = subprocess.PIPE,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a job, with a file of ours, until it ends."""
         files = () if file is None else (file,)
+        stdin: dict[str, Any] = {"stdin": subprocess.DEVNULL}
         if source == "-":
-            return subprocess.run(
-                job, input=self._stdin, capture_output=True, pass_fds=files, check=False
-            )
+            stdin = {"input": self._stdin}
         return subprocess.run(
-            job, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=files, check=False
+            job, **stdin, stdout=stdout, stderr=subprocess.PIPE, pass_fds=files, check=False
         )
 
     def _record(self, output: str, source: str, record: Message) -> None:
@@ -290,8 +360,9 @@ class Driver:
 
     def _become_clang(self) -> NoReturn:
         """Let clang do it, whatever has been done: with its messages, and its exit code."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # both may be closed
+                stream.flush()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._stdin is not None:
@@ -305,7 +376,9 @@ class Driver:
 _ENVIRONMENT = (
     *("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH"),
     *("OBJCPLUS_INCLUDE_PATH", "SOURCE_DATE_EPOCH", "CCC_OVERRIDE_OPTIONS", "COMPILER_PATH"),
-    *("GCC_EXEC_PREFIX", "HOME", "LANG", "LC_ALL"),
+    *("GCC_EXEC_PREFIX", "HOME", "LANG", "LC_ALL", "PWD", "SDKROOT", "CLANG_NO_DEFAULT_CONFIG"),
+    *("MACOSX_DEPLOYMENT_TARGET", "IPHONEOS_DEPLOYMENT_TARGET", "TVOS_DEPLOYMENT_TARGET"),
+    *("WATCHOS_DEPLOYMENT_TARGET", "XROS_DEPLOYMENT_TARGET", "DRIVERKIT_DEPLOYMENT_TARGET"),
 )
 """Variables that clang reads."""
 
@@ -334,10 +407,12 @@ def _contents(file: int) -> bytes:
 def _are_ours(jobs: Sequence[tuple[str, ...]], always: bool) -> bool:
     """Whether there is something to compile for size, and nothing that could not be done here."""
     compiled = [job for job in jobs if is_compilation(job)]
-    clangs = [job for job in jobs if not is_compilation(job) and job[1:2] == ("-cc1",)]
+    assembled = [job for job in jobs if job[1:2] == ("-cc1as",)]
+    links = [job for job in jobs if job[1:2] not in (("-cc1",), ("-cc1as",))]
     return (
         bool(compiled)
-        and not clangs
+        and len(compiled) + len(assembled) + len(links) == len(jobs)
+        and links in ([], [jobs[-1]])
         and (always or all(_level(job) in ("-Oz", "-Os") for job in compiled))
         and all("-o" in job for job in jobs)
     )
@@ -355,11 +430,12 @@ def _at_oz(arguments: Sequence[str]) -> list[str]:
 
 def _temporary(jobs: Sequence[tuple[str, ...]]) -> list[str]:
     """Files that one job makes for another, whose names the driver has made up."""
-    outputs = [value_of(job, "-o") for job in jobs]
+    folder = next(filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), "/tmp")
     return [
         name
-        for number, name in enumerate(outputs)
-        if any(name in later for later in jobs[number + 1 :])
+        for number, name in enumerate(value_of(job, "-o") for job in jobs[:-1])
+        if os.path.dirname(name) == folder.rstrip("/")
+        and any(name in later for later in jobs[number + 1 :])
     ]
 
 
@@ -369,7 +445,14 @@ def _as_at_a_terminal() -> list[str]:
         columns = os.get_terminal_size(2).columns
     except OSError:
         return []
-    return ["-fcolor-diagnostics", *([f"-fmessage-length={columns}"] if columns else [])]
+    is_plain = os.environ.get("TERM", "dumb") == "dumb" or "NO_COLOR" in os.environ
+    color = [] if is_plain else ["-fcolor-diagnostics"]
+    return [*color, *([f"-fmessage-length={columns}"] if columns else [])]
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is standard output, a device or the like, which is not to be replaced."""
+    return path == "-" or (os.path.exists(path) and not os.path.isfile(path))
 
 
 def _identity(compiler: str) -> str:
@@ -381,20 +464,33 @@ def _identity(compiler: str) -> str:
 def _write(output: str, data: bytes) -> None:
     """Write a file whole, or not at all. Raises `OSError`."""
     temporary = f"{output}.{os.getpid()}.tmp"
+    _writing.append(temporary)
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(file, "wb") as stream:
             stream.write(data)
         os.replace(temporary, output)
     except BaseException:
-        os.unlink(temporary)
+        _unlink(temporary)
         raise
+    finally:
+        _writing.remove(temporary)
+
+
+_writing: list[str] = []
+"""Files that are not whole yet."""
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _print(messages: bytes) -> None:
-    sys.stderr.flush()
-    sys.stderr.buffer.write(messages)
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
+        sys.stderr.buffer.write(messages)
+        sys.stderr.flush()
 
 
 def _text(path: str) -> str:

@@ -12,7 +12,8 @@ A conversation about one compilation, with what bytes come along:
   ``{"answer": "bitcode"}`` (optimised bitcode): generate code for it; or
   ``{"answer": "clang"}``: clang's own object is the smallest; or
   ``{"answer": "failed", "reason": ...}``, and that is all;
-- driver: ``{"by": "us"}`` or ``{"by": "clang"}`` (the object that was made);
+- driver: ``{"by": "us"}`` or ``{"by": "clang"}`` (the object that was made), and whether to
+  ``"keep"`` it;
 - server: ``{"answer": "clang"}`` once more if ours has not the size that was measured; or
   ``{"answer": "done", "by": ...}``: whose to write.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -46,11 +47,12 @@ def append(path: str, record: Record) -> None:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             os.write(file, line)
-            too_large = os.fstat(file).st_size > LARGEST
+            if os.fstat(file).st_size > LARGEST:
+                fcntl.flock(file, fcntl.LOCK_EX)  # of many, one moves it
+                if os.path.samestat(os.fstat(file), os.stat(path)):
+                    os.replace(path, f"{path}.1")
         finally:
             os.close(file)
-        if too_large:
-            os.replace(path, f"{path}.1")
 
 
 def read(path: str) -> Iterator[Record]:

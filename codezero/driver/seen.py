@@ -20,8 +20,11 @@ from codezero.driver.messages import Message
 
 _DEPENDS_ON_MORE = re.compile(rb"__(DATE|TIME|TIMESTAMP)__|#\s*embed|__has_embed")
 """In a file that is read: what comes of it depends on the time, or on files that are not listed."""
-_READS_MORE_LATER = b".incbin"
-"""In a file that is read: code generation reads another."""
+_DEPENDS_ON_ABSENCE = b"__has_include"
+"""In a file that is not of the system: what comes of it depends on files that there are not."""
+SYSTEM = "/usr/"
+_READS_MORE_LATER = re.compile(rb"\.inc(bin|lude)\b")
+"""In a file that is read: an assembler directive, by which code generation reads another."""
 
 
 class _Facts(NamedTuple):
@@ -109,8 +112,9 @@ class Seen:
         facts = _Facts(
             status,
             hashlib.blake2b(contents, digest_size=16).hexdigest(),
-            not _DEPENDS_ON_MORE.search(contents),
-            _READS_MORE_LATER in contents,
+            not _DEPENDS_ON_MORE.search(contents)
+            and (path.startswith(SYSTEM) or _DEPENDS_ON_ABSENCE not in contents),
+            _READS_MORE_LATER.search(contents) is not None,
         )
         with self._lock:
             self._known[path] = facts

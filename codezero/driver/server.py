@@ -1,7 +1,7 @@
 """The server that works for the drivers: LLVM and the agent, loaded once for a whole build.
 
-Drivers start it (see `codezero.driver.client`); it ends by itself. It knows nothing of the user's
-files: what comes in is bitcode, and what goes out is smaller bitcode.
+Drivers start it (see `codezero.driver.client`); it ends by itself. It writes nothing of the user's:
+what comes in is bitcode, and what goes out is a smaller object or bitcode.
 """
 
 from __future__ import annotations

@@ -42,10 +42,12 @@ class DriverSettings(NamedTuple):
             if environment.get(variable := f"CODEZERO_{field.upper()}")
         }
         settings = defaults._replace(**given)
+        cache = settings.cache or _home("XDG_CACHE_HOME", ".cache", environment)
+        kept = _home("XDG_STATE_HOME", ".local/state", environment)
+        records = settings.records or os.path.join(kept, "objects.jsonl")
         return settings._replace(
-            cache=settings.cache or _home("XDG_CACHE_HOME", ".cache", environment),
-            records=settings.records
-            or os.path.join(_home("XDG_STATE_HOME", ".local/state", environment), "objects.jsonl"),
+            cache=cache if cache == OFF else os.path.abspath(cache),
+            records=records if records == OFF else os.path.abspath(records),
         )
 
     @property

@@ -498,7 +498,10 @@ class Episode:
         if not self._for_objects:
             return _Measured(self.settings.objective.measure(module, options), None)
         made = module.object(options)
-        return _Measured(executable_size(made), made)
+        # Clang has to generate it where it is to give warnings, or the target is known from flags
+        # alone, as no function says for what it is.
+        is_clangs = module.has_warned or not module.functions()
+        return _Measured(executable_size(made), None if is_clangs else made)
 
     def _measure_costs(self, module: Module) -> Costs:
         """Of a program at the start, and as the baseline makes it."""
