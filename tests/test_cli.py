@@ -123,15 +123,15 @@ def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
         check=True,
     )  # fmt: skip
     # The agent's lists, its trajectory, and a trial more.
-    task = ("--objective", "instructions", "--budget", "38", "--json")
+    task = ("--objective", "instructions", "--budget", "46", "--json")
     (whole,) = json.loads(codezero("optimize", source, "-o", text, *task).stdout)
-    assert whole["policy"] == "agent-whole:instructions:38" and whole["functions"] == {}
+    assert whole["policy"] == "agent-whole:instructions:46" and whole["functions"] == {}
     assert codezero("optimize", source, "--passes", *task[:-1]).stdout == text.read_text()
     passes = text.read_text().strip()
     subprocess.run([OPT.require(), f"-passes={passes}", bitcode, "-o", optimized], check=True)
     assert Module.parse(optimized.read_bytes()).instruction_count() == whole["optimized"]
     (result,) = json.loads(codezero("optimize", source, *task).stdout)
-    assert result["policy"] == "agent:instructions:38" and result["optimized"] < whole["optimized"]
+    assert result["policy"] == "agent:instructions:46" and result["optimized"] < whole["optimized"]
     module = Module.parse(bitcode.read_bytes())
     if result["pipeline"]:
         module.run(result["pipeline"])
