@@ -115,7 +115,7 @@ def test_pass_list_is_ready_for_opt(tmp_path: Path) -> None:
 
 
 def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
-    source, text = EXAMPLES / "lzss.c", tmp_path / "list.txt"
+    source, text = EXAMPLES / "json.c", tmp_path / "list.txt"
     bitcode, optimized = tmp_path / "in.bc", tmp_path / "out.bc"
     subprocess.run(
         [CLANG.require(), "-Oz", "-Xclang", "-disable-llvm-passes", "-Xclang",
