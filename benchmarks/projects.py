@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from codezero.compiler.toolchain import CLANG, CLANGXX
 from codezero.corpus.sources.debian import SourceArchive
 from codezero.driver.report import Report
 from codezero.errors import CodeZeroError
+from codezero.evaluation.evaluate import geometric_mean
 from codezero.files import replacing
 from codezero.isolation import CommandRunner
 from codezero.parallel import available_cores
@@ -215,7 +215,6 @@ def table(results: Sequence[Result], jobs: int) -> str:
     smaller = [r.clang.size / r.ours.size for r in results]
     cold = [r.ours.seconds / r.clang.seconds for r in results]
     warm = [r.again / r.clang.seconds for r in results]
-    mean = statistics.geometric_mean
     rows = [
         f"| {r.package} {r.version} | {r.objects:,} | {r.clang.size:,} | {r.ours.size:,} "
         f"| {r.clang.size / r.ours.size:.3f} | {r.clang.tests} | {r.ours.tests} "
@@ -223,10 +222,8 @@ def table(results: Sequence[Result], jobs: int) -> str:
         f"| {r.again / r.clang.seconds:.2f} |"
         for r in results
     ]
-    last = (
-        f"| geometric mean | | | | **{mean(smaller):.3f}** | | | | **{mean(cold):.1f}** "
-        f"| **{mean(warm):.2f}** |"
-    )
+    means = [geometric_mean(each) for each in (smaller, cold, warm)]
+    last = "| geometric mean | | | | **{:.3f}** | | | | **{:.1f}** | **{:.2f}** |".format(*means)
     fell_back = sum(len(r.fell_back) for r in results)
     return "\n".join(
         (

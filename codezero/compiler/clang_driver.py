@@ -76,6 +76,13 @@ def value_of(command: Sequence[str], flag: str) -> str:
     return command[command.index(flag) + 1]
 
 
+def to_stdout(command: Sequence[str]) -> list[str]:
+    """The same job, with its output on standard output."""
+    kept = list(command)
+    kept[kept.index("-o") + 1] = "-"
+    return kept
+
+
 _WORKS_DURING_OPTIMISATION = re.compile(
     r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
     r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)|-fmemory-profile|"
@@ -127,8 +134,7 @@ def front_end_command(command: Sequence[str], headers: str | None = None) -> lis
         headers: a file to list the headers in that are read, one a line: all of them if
             `reads_listed_files`.
     """
-    kept = ["-emit-llvm-bc" if word == "-emit-obj" else word for word in command]
-    kept[kept.index("-o") + 1] = "-"
+    kept = ["-emit-llvm-bc" if word == "-emit-obj" else word for word in to_stdout(command)]
     kept[2:2] = ["-disable-llvm-passes", "-emit-llvm-uselists"]
     if headers is not None and "-header-include-file" not in kept:
         kept[2:2] = ["-header-include-file", headers]
@@ -157,8 +163,7 @@ def back_end_command(command: Sequence[str]) -> list[str]:
     Only clang knows what each flag means for the object, so that all of them stay but those that
     the front end alone reads. Equal ones make equal objects of equal bitcode.
     """
-    kept = list(_without(command[:-3], _FRONT_END_READS, _FRONT_END_OPTIONS))
-    kept[kept.index("-o") + 1] = "-"
+    kept = to_stdout(list(_without(command[:-3], _FRONT_END_READS, _FRONT_END_OPTIONS)))
     kept[2:2] = ["-disable-llvm-passes"]
     return [*kept, "-x", "ir", "-"]
 

@@ -111,7 +111,7 @@ class Compilations:
             program = Program(task["name"], bitcode, compile_options(task["flags"]))
             with self._slot() as slot:
                 optimizer = slot.optimizer(settings.keep_speed)
-                policy = self._policies(_of_policy(settings))
+                policy = self._policies(_of_choice(settings))
                 result = optimizer.run(program, policy, bitcode=by_clang)
         except CodeZeroError as error:
             send(connection, {"answer": "failed", "reason": str(error)})
@@ -148,8 +148,7 @@ class Compilations:
 
     def _key(self, task: Message, settings: DriverSettings, bitcode: bytes) -> str:
         """What an object is made of: bitcode, flags, and what we are."""
-        policy = _of_policy(settings)
-        what = [self._version, task["flags"], task["compiler"], policy, settings.keep_speed]
+        what = [self._version, task["flags"], task["compiler"], _of_choice(settings)]
         return hashlib.blake2b(json.dumps(what).encode() + bitcode, digest_size=20).hexdigest()
 
     @cached_property
@@ -187,9 +186,14 @@ class _Slot:
             optimizer.close()
 
 
-def _of_policy(settings: DriverSettings) -> DriverSettings:
-    """The settings that decide what a policy chooses, and none of the others."""
-    return DriverSettings(effort=settings.effort, seconds=settings.seconds, budget=settings.budget)
+def _of_choice(settings: DriverSettings) -> DriverSettings:
+    """The settings that decide which passes are chosen, and none of the others."""
+    return DriverSettings(
+        keep_speed=settings.keep_speed,
+        effort=settings.effort,
+        seconds=settings.seconds,
+        budget=settings.budget,
+    )
 
 
 def _policy(settings: DriverSettings) -> AgentPolicy:

@@ -25,6 +25,7 @@ from codezero.compiler.clang_driver import (
     objection,
     parse_jobs,
     reads_listed_files,
+    to_stdout,
     value_of,
 )
 from codezero.driver import client, records
@@ -215,9 +216,8 @@ class Driver:
             return self._run_clang(job)
         output, source = value_of(job, "-o"), job[-1]
         headers = os.memfd_create("headers")
-        listed: str | None = f"/proc/self/fd/{headers}"
-        if not os.path.exists(f"/proc/self/fd/{headers}"):
-            listed = None  # there is no /proc in some chroots
+        path = f"/proc/self/fd/{headers}"
+        listed = path if os.path.exists(path) else None  # there is no /proc in some chroots
         front_end = self._start(front_end_command(job, listed), source, headers)
         if front_end.returncode != 0:
             self._become_clang()
@@ -316,9 +316,7 @@ class Driver:
         return done.stdout
 
     def _by_clang(self, job: Sequence[str]) -> bytes:
-        command = list(job)
-        command[command.index("-o") + 1] = "-"
-        done = self._start(command, job[-1])
+        done = self._start(to_stdout(job), job[-1])
         if done.returncode != 0:
             self._become_clang()  # where its front end did not fail: it says why
         self._clangs_messages = done.stderr
@@ -462,7 +460,7 @@ def _identity(compiler: str) -> str:
 
 
 def _write(output: str, data: bytes) -> None:
-    """Write a file whole, or not at all. Raises `OSError`."""
+    """As `codezero.files.replacing`, which takes longer to import. Raises `OSError`."""
     temporary = f"{output}.{os.getpid()}.tmp"
     _writing.append(temporary)
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

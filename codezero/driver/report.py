@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from codezero.driver import records
 from codezero.driver.records import Record
+from codezero.evaluation.evaluate import geometric_mean
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ class Report:
 
     @property
     def geometric_mean(self) -> float:
-        """Of -Oz over ours, over objects that have code."""
-        logs = [math.log(ratio(record)) for record in self.measured]
-        return math.exp(sum(logs) / max(len(logs), 1))
+        """Of -Oz over ours, over objects; 1 of none."""
+        return geometric_mean([ratio(record) for record in self.measured] or [1.0])
 
     @property
     def seconds(self) -> float:

@@ -430,7 +430,7 @@ class Episode:
         return [tried for _, _, tried in results]
 
     def _try_list(
-        self, actions: Sequence[int], most_seconds: float = math.inf
+        self, actions: Sequence[int], most_seconds: float
     ) -> tuple[Module, _Measured | None, Tried]:
         module, changed = self._fresh(), []
         began, began_thread = time.perf_counter(), time.thread_time()
