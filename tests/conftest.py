@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from building import Builder, kill_servers
 
 from codezero.compiler.program import Program
 from codezero.corpus.build import build
@@ -106,3 +107,17 @@ def _status(pid: int) -> tuple[str, int] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return fields[0], int(fields[1])
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the drivers' server of these tests listens."""
+    folder = tmp_path_factory.mktemp("runtime")
+    yield folder
+    kill_servers(folder)
+
+
+@pytest.fixture
+def builder(tmp_path: Path, runtime: Path) -> Builder:
+    """Runs drivers in a folder."""
+    return Builder(tmp_path, runtime)

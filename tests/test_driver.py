@@ -10,101 +10,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from building import BIN, CC, CXX, FC, Builder, kill_servers
 from conftest import EXAMPLES
 
-from codezero.compiler import executable_size
-from codezero.compiler.toolchain import CLANG, CLANGXX
+from codezero.compiler.toolchain import CLANG, FLANG
 from codezero.driver import records
 from codezero.driver.cache import FOLDER, ObjectCache
 from codezero.driver.records import Record
 from codezero.driver.settings import DriverSettings
 from codezero.errors import CodeZeroError
 
-BIN = Path(sys.executable).parent
 _PYTHONS = set(
     subprocess.run(
         [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True
     ).stdout.split()
 )
 """Modules that Python loads itself, as an editable install makes it."""
-CC, CXX = BIN / "codezero-cc", BIN / "codezero-c++"
-
-
-@pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the server of these tests listens."""
-    folder = tmp_path_factory.mktemp("runtime")
-    yield folder
-    kill_servers(folder)
-
-
-def kill_servers(runtime: Path) -> int:
-    """End the servers that listen in a folder; how many there were."""
-    killed = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(word.startswith(os.fsencode(runtime) + b"/codezero/") for word in words):
-            os.kill(int(process.name), signal.SIGKILL)
-            killed += 1
-    return killed
-
-
-class Builder:
-    """Runs drivers and clang in a folder, and looks at what they leave."""
-
-    def __init__(self, folder: Path, runtime: Path) -> None:
-        self.folder = folder
-        self.runtime = runtime
-        self.records = folder / "records.jsonl"
-        self.environment = {
-            **{name: v for name, v in os.environ.items() if not name.startswith("CODEZERO_")},
-            "XDG_RUNTIME_DIR": str(runtime),
-            "CODEZERO_CACHE": "off",
-            "CODEZERO_EFFORT": "6",
-            "CODEZERO_RECORDS": str(self.records),
-        }
-
-    def run(
-        self, *command: str | Path, stdin: bytes = b"", **environment: str
-    ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            list(map(str, command)),
-            input=stdin,
-            capture_output=True,
-            cwd=self.folder,
-            env={**self.environment, **environment},
-            timeout=120,
-        )
-
-    def cc(self, *arguments: str | Path, **environment: str) -> str:
-        """Compile with our driver, which has to succeed; what it has to say."""
-        done = self.run(CC, *arguments, **environment)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stderr.decode()
-
-    def last_record(self) -> Record:
-        return list(records.read(str(self.records)))[-1]
-
-    def size(self, name: str) -> int:
-        return executable_size((self.folder / name).read_bytes())
-
-    def clang_size(self, source: Path | str, *flags: str) -> int:
-        compiler = CLANGXX if str(source).endswith(".cpp") else CLANG
-        self.run(compiler.require(), "-Oz", *flags, "-c", source, "-o", "clang.o")
-        return self.size("clang.o")
-
-
-@pytest.fixture
-def builder(tmp_path: Path, runtime: Path) -> Builder:
-    return Builder(tmp_path, runtime)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +68,8 @@ def test_an_object_is_smaller_and_its_program_does_the_same(
         ["-Oz", "-MM", "a.c"],
         ["-Oz", "-fsyntax-only", "-Wall", "a.c"],
         ["-Oz", "-emit-llvm", "-c", "a.c"],
-        ["-Oz", "-flto", "-c", "a.c"],
+        ["-Oz", "-flto=thin", "-c", "a.c"],
+        ["-Oz", "-flto", "-ffat-lto-objects", "-c", "a.c"],
         ["-Oz", "-c", "a.s"],
         ["-Oz", "-save-temps", "-c", "a.c"],
         ["-Oz", "-fsanitize=address", "-c", "a.c"],
@@ -222,7 +148,7 @@ def test_messages_and_dependencies_are_clangs(builder: Builder) -> None:
     assert builder.cc(*flags) == clangs.stderr.decode()
     assert "unused variable" in clangs.stderr.decode() and "-lm" in clangs.stderr.decode()
     assert (builder.folder / "a.d").read_text() == dependencies
-    assert not builder.last_record().reason.startswith("-"), "it was ours to compile"
+    assert builder.last_record().looked_at, "it was ours to compile"
 
 
 def test_a_compilation_database_is_written(builder: Builder) -> None:
@@ -387,6 +313,9 @@ def test_a_cache_that_is_broken(builder: Builder, tmp_path: Path) -> None:
     assert kept.get("key") is None, "cut short"
     value.unlink()
     assert kept.get("key") is None
+    shutil.rmtree(tmp_path / "one")
+    kept.put("key", {}, b"new")
+    assert kept.get("key") == ({}, b"new"), "deleted under a server that runs"
 
 
 def test_a_cache_has_a_limit(tmp_path: Path) -> None:
@@ -554,3 +483,42 @@ def test_a_report_of_a_build(builder: Builder, tmp_path: Path) -> None:
         assert done.returncode == 2 and done.stderr.count(b"\n") == 1
     nothing = builder.run(codezero, "report", "build", CODEZERO_RECORDS=str(tmp_path / "none"))
     assert nothing.returncode == 2 and b"CC=codezero-cc" in nothing.stderr
+
+
+def test_fortran(builder: Builder) -> None:
+    source = EXAMPLES / "heat.f90"
+    done = builder.run(FC, "-Oz", "-g", "-c", source, "-o", "ours.o")
+    assert done.returncode == 0 and not done.stderr
+    record = builder.last_record()
+    assert builder.size("ours.o") == record.text < record.baseline and record.passes
+    assert builder.run(FC, "ours.o", "-o", "program").returncode == 0
+    expected = (EXAMPLES / "expected" / "heat.f90.txt").read_bytes()
+    assert builder.run(builder.folder / "program").stdout == expected
+    lines = builder.run("objdump", "--dwarf=decodedline", "ours.o").stdout
+    assert lines.count(b"heat.f90") > 100, "a debugger finds its lines"
+    builder.run(FLANG.require(), "-O2", "-c", source, "-o", "flangs.o")
+    assert record.text < builder.size("flangs.o")
+
+
+def contents(builder: Builder, name: str) -> bytes:
+    path = builder.folder / name
+    return path.read_bytes() if path.exists() else b""
+
+
+def test_fortran_that_is_not_ours(builder: Builder) -> None:
+    flang = FLANG.require()
+    source = builder.folder / "a.f90"
+    source.write_text("subroutine s(a)\n real :: a(3)\n a = 2 * a\nend subroutine\n")
+    (builder.folder / "wrong.f90").write_text("program p\n x = y +\nend\n")
+    for ours, flangs in (
+        (["-O2", "-c", "a.f90"], ["-O2", "-c", "a.f90"]),
+        (["-Oz", "-mcmodel=large", "-c", "a.f90"], ["-O2", "-mcmodel=large", "-c", "a.f90"]),
+        (["-Os", "-S", "a.f90", "-o", "-"], ["-O2", "-S", "a.f90", "-o", "-"]),
+        (["-Oz", "-c", "wrong.f90"], ["-O2", "-c", "wrong.f90"]),
+    ):
+        done = []
+        for command in ((FC, *ours), (flang, *flangs)):
+            made = builder.run(*command)
+            done.append((made.returncode, made.stdout, made.stderr, contents(builder, "a.o")))
+        assert done[0] == done[1]
+    assert "-mcmodel=large" in builder.last_record().reason

@@ -12,6 +12,7 @@ import tyro
 
 from codezero.cli.options import parse
 from codezero.cli.output import print_table
+from codezero.driver.records import Record
 from codezero.driver.report import Report, ratio
 from codezero.driver.settings import OFF, DriverSettings
 from codezero.errors import CodeZeroError
@@ -64,28 +65,41 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
 
 
 def _print(report: Report, everything: bool) -> None:
+    if report.measured:
+        _print_objects(report, everything)
+    if report.linked:
+        headers = ["linked", "lld's passes", *HEADERS[2:]]
+        rows = [_row(report, record) for record in report.linked]
+        print_table(headers, rows, numeric_from=1)
+    for reason, count in report.left_alone.most_common():
+        print(f"{count:,} left to clang: {reason}")
+
+
+HEADERS = ["object", "-Oz", "ours", "ratio", "chosen in", ""]
+
+
+def _print_objects(report: Report, everything: bool) -> None:
     shown = report.measured if everything else report.measured[:SHOWN]
-    rows = [
-        [
-            report.name(record),
-            f"{record.baseline:,}",
-            f"{record.text:,}",
-            f"{ratio(record):.3f}",
-            "cache" if record.cached else f"{record.seconds:.1f} s",
-            record.reason,
-        ]
-        for record in shown
-    ]
+    rows = [_row(report, record) for record in shown]
     rest = len(report.measured) - len(shown)
     if rest:
         rows.append([f"{rest:,} others", "", "", "", "", ""])
     total = f"{report.baseline / max(report.text, 1):.3f}"
     took = f"{report.seconds:.1f} s"
     rows.append(["all", f"{report.baseline:,}", f"{report.text:,}", total, took, ""])
-    print_table(["object", "-Oz", "ours", "ratio", "chosen in", ""], rows, numeric_from=1)
+    print_table(HEADERS, rows, numeric_from=1)
     print(
         f"\n{report.baseline - report.text:,} bytes of machine code saved; geometric mean "
         f"{report.geometric_mean:.3f}"
     )
-    for reason, count in report.left_alone.most_common():
-        print(f"{count:,} left to clang: {reason}")
+
+
+def _row(report: Report, record: Record) -> list[str]:
+    return [
+        report.name(record),
+        f"{record.baseline:,}",
+        f"{record.text:,}",
+        f"{ratio(record):.3f}",
+        "cache" if record.cached else f"{record.seconds:.1f} s",
+        record.reason,
+    ]

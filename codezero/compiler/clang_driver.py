@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from codezero.compiler.toolchain import FLANG, as_taken
+
 
 class Jobs(NamedTuple):
     """What the driver would do."""
@@ -27,7 +29,7 @@ class Jobs(NamedTuple):
 
 _ARGUMENT = re.compile(rb' "((?:[^"\\]|\\.)*)"', re.DOTALL)
 _HEADER = re.compile(
-    rb"^(.*clang version .*|flang version .*|Target: .*|Thread model: .*|InstalledDir: .*|"
+    rb"^(.*(clang|flang) version .*|Target: .*|Thread model: .*|InstalledDir: .*|"
     rb"Build config: .*|Configuration file: (.*)|Found candidate .*|Selected .*|"
     rb"Candidate multilib.*|Found (CUDA|HIP) .*| \(in-process\))$"
 )
@@ -41,33 +43,66 @@ def parse_jobs(output: bytes) -> Jobs:
         if arguments and sum(len(a) + 3 for a in arguments) == len(line):
             commands.append(tuple(os.fsdecode(re.sub(rb"\\(.)", rb"\1", a)) for a in arguments))
         elif header := _HEADER.match(line):
-            configuration += [os.fsdecode(header[2])] if header[2] else []
+            configuration += [os.fsdecode(header[3])] if header[3] else []
         elif line:
             messages.append(line + b"\n")
     return Jobs(tuple(commands), b"".join(messages), tuple(configuration))
 
 
-LANGUAGES = frozenset(
+C_LANGUAGES = frozenset(
     f"{language}{suffix}"
     for language in ("c", "c++", "objective-c", "objective-c++")
     for suffix in ("", "-cpp-output")
 ) | {"cpp-output"}
-"""Of sources, after clang's ``-x``."""
+FORTRAN = frozenset(("f95", "f95-cpp-input"))
+"""Of sources, after ``-x``."""
+_LANGUAGES = {"-cc1": C_LANGUAGES, "-fc1": FORTRAN}
+"""By what tells a compiler proper from its driver: clang's, and flang's."""
+
+
+def is_compiler(command: Sequence[str]) -> bool:
+    """Whether a job is a compiler's, whatever of."""
+    return _first(command) in _LANGUAGES
+
+
+def is_assembler(command: Sequence[str]) -> bool:
+    return _first(command) == "-cc1as"
+
+
+def _first(command: Sequence[str]) -> str:
+    """What tells which of its jobs a program is called for."""
+    return command[1] if len(command) > 1 else ""
 
 
 def is_compilation(command: Sequence[str]) -> bool:
-    """Whether a job makes an object of one source in a C language."""
+    """Whether a job makes an object of one source, or bitcode for a link to optimise."""
+    action = "-emit-llvm-bc" if is_for_link_time(command) else "-emit-obj"
     return (
-        command[1:2] == ("-cc1",)
-        and "-emit-obj" in command
-        and not any(map(_OTHER_ACTIONS.fullmatch, command))
+        is_compiler(command)
+        and action in command
+        and not any(_OTHER_ACTIONS.fullmatch(word) for word in command if word != action)
         and command[-3:-2] == ("-x",)
-        and command[-2] in LANGUAGES
+        and command[-2] in _LANGUAGES[_first(command)]
         and "-o" in command
     )
 
 
-_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-(?!obj$).*|-f?dump-.*|-fsyntax-only|-E|-S|-print-.*")
+def is_fortran(command: Sequence[str]) -> bool:
+    """Whether a job is flang's. It generates no code for IR without optimising it as well."""
+    return _first(command) == "-fc1"
+
+
+def is_for_link_time(command: Sequence[str]) -> bool:
+    """Whether clang's compilation leaves code generation to a link of whole programs."""
+    whole = "-flto=full" in command and "-ffat-lto-objects" not in command
+    return whole and _first(command) == "-cc1"
+
+
+LINK_TIME = frozenset(("-flto=full", "-flto-unit"))
+"""Words of such a compilation that change no pass but the last, which writes bitcode."""
+
+
+_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-.*|-f?dump-.*|-fsyntax-only|-E|-S|-print-.*")
 """Words that make of a compilation something else, whatever stands before."""
 
 
@@ -132,9 +167,11 @@ def front_end_command(command: Sequence[str], headers: str | None = None) -> lis
 
     Args:
         headers: a file to list the headers in that are read, one a line: all of them if
-            `reads_listed_files`.
+            `reads_listed_files`. flang lists none.
     """
     kept = ["-emit-llvm-bc" if word == "-emit-obj" else word for word in to_stdout(command)]
+    if is_fortran(command):
+        return as_taken([*kept[:2], *FLANG_RUNS_NO_PASSES, *kept[2:]], FLANG)
     kept[2:2] = ["-disable-llvm-passes", "-emit-llvm-uselists"]
     if headers is not None and "-header-include-file" not in kept:
         kept[2:2] = ["-header-include-file", headers]
@@ -143,9 +180,13 @@ def front_end_command(command: Sequence[str], headers: str | None = None) -> lis
     return kept
 
 
+FLANG_RUNS_NO_PASSES = ("-mllvm", "-opt-bisect-limit=0", "-mllvm", "-opt-bisect-verbose=0")
+"""flang has no -disable-llvm-passes; a bisection limit of zero skips every optional pass."""
+
+
 def reads_listed_files(command: Sequence[str]) -> bool:
     """Whether a compilation reads its source and headers only, and clang can list those."""
-    if "-dependency-file" in command and "-sys-header-deps" not in command:
+    if is_fortran(command) or ("-dependency-file" in command and "-sys-header-deps" not in command):
         return False
     return not any(map(_READS_MORE.match, command))
 
@@ -192,19 +233,21 @@ def _without(
             yield word
 
 
-def is_followed(command: Sequence[str]) -> bool:
-    """Whether `codezero.compiler.Module.object` makes the same of bitcode as clang, to the byte.
+def not_followed(command: Sequence[str]) -> str | None:
+    """A flag under which a compiler may make another object of bitcode than we do; None if none is.
 
-    It does for flags that are known not to matter for code generation, or to do so by what they
-    leave in the IR or in `CompileOptions`. For any other, clang has to be asked.
+    `codezero.compiler.Module.object` makes the same as clang, to the byte, under flags that are
+    known not to matter for code generation, or to do so by what they leave in the IR or in
+    `CompileOptions`. For any other, clang has to be asked.
     """
+    known = _FOLLOWED_OF_FLANG if is_fortran(command) else _FOLLOWED
     words = iter(command[1:])
     for word in words:
         if word in _FOLLOWED_WITH_VALUE:
             next(words, None)
-        elif not _FOLLOWED.fullmatch(word):
-            return False
-    return True
+        elif not known.fullmatch(word):
+            return word
+    return None
 
 
 _FOLLOWED_WITH_VALUE = frozenset(
@@ -216,7 +259,7 @@ _FOLLOWED_WITH_VALUE = frozenset(
     )
 )
 _FOLLOWED = re.compile(
-    r"-|-cc1|-O[sz]|-emit-obj|-disable-(free|llvm-verifier|llvm-passes|red-zone)|-w|-W.*|-pedantic|"
+    r"-|-[cf]c1|-O[sz]|-emit-obj|-disable-(free|llvm-verifier|llvm-passes|red-zone)|-w|-W.*|-pedantic|"
     r"-pedantic-errors|-clear-ast-before-backend|-discard-value-names|-pic-is-pie|-std=.*|"
     r"-mframe-pointer=.*|-debugger-tuning=.*|-vectorize-slp|-faddrsig|-pthread|-mconstructor-aliases|"
     r"-f(cxx-exceptions|exceptions|deprecated-macro|math-errno|gnuc-version=.*|wrapv|short-enums|"
@@ -230,3 +273,10 @@ _FOLLOWED = re.compile(
     r"operator-names|strict-return|delete-null-pointer-checks|diagnostics-.*|caret-diagnostics)|"
     r"-fsigned-char|-relaxed-aliasing|-nobuiltininc|-nostdsysteminc|-nostdinc\+\+"
 )
+_FOLLOWED_OF_FLANG = re.compile(
+    rf"{_FOLLOWED.pattern}|-debug-info-kind=.*|-complex-range=.*|-cpp|-nocpp|-f(openmp.*|openacc|"
+    r"complex-arithmetic=.*|fast-math|stack-arrays|default-(real|integer|double)-\d+|backslash|"
+    r"(fixed|free)-form|fixed-line-length=.*|implicit-none|logical-abbreviations|xor-operator|"
+    r"no-automatic|large-sizes|unsigned|convert=.*|(no-)?realloc-lhs)"
+)
+"""With what flang does before there is any IR, or leaves in it as flags of instructions."""

@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codezero._native import CompileOptions
-from codezero.compiler.clang_driver import objection, parse_jobs, value_of
+from codezero.compiler.clang_driver import (
+    FLANG_RUNS_NO_PASSES,
+    objection,
+    parse_jobs,
+    value_of,
+)
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, CLANGXX, FLANG, RUSTC, Tool
 from codezero.errors import ProgramError, ToolchainError
@@ -55,15 +60,8 @@ def _clang(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
 
 
 def _flang(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:
-    # flang has no -disable-llvm-passes; a bisection limit of zero skips every optional pass. Its
-    # own middle end (FIR) optimises at -O2, and rejects -Oz.
-    return [
-        compiler,
-        *flags,
-        "-O2",
-        *("-mllvm", "-opt-bisect-limit=0", "-mllvm", "-opt-bisect-verbose=0"),
-        *("-emit-llvm", "-c", str(source)),
-    ]
+    without_passes = FLANG.size_level, *FLANG_RUNS_NO_PASSES
+    return [compiler, *flags, *without_passes, "-emit-llvm", "-c", str(source)]
 
 
 def _rustc(compiler: str, source: Path, flags: Sequence[str]) -> list[str]:

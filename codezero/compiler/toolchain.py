@@ -8,7 +8,7 @@ from codezero.errors import ToolchainError
 
 TYPE_CHECKING = False  # drivers start with this file: see codezero/__init__.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LLVM_MAJOR = 22
 
@@ -22,6 +22,7 @@ class Tool:
         commands: names looked for on PATH, best first.
         of_llvm: whether it is one of LLVM's own, of the version that is built in here: another
             version's -Oz is another baseline, and a later one's bitcode cannot be read.
+        size_level: what it takes in place of -Oz.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Tool:
         commands: tuple[str, ...],
         install: str,
         of_llvm: bool = True,
+        size_level: str = "-Oz",
     ) -> None:
         self.name = name
         self.purpose = purpose
@@ -39,6 +41,7 @@ class Tool:
         self.commands = commands
         self.install = install
         self.of_llvm = of_llvm
+        self.size_level = size_level
 
     def find(self) -> str | None:
         """Path of the executable, or None."""
@@ -124,6 +127,7 @@ FLANG = Tool(
     "CODEZERO_FLANG",
     (f"flang-{LLVM_MAJOR}", "flang", "flang-new"),
     _debian(f"flang-{LLVM_MAJOR}"),
+    size_level="-O2",  # which its own middle end (FIR) goes by; it rejects -Oz
 )
 RUSTC = Tool(
     "rustc",
@@ -133,6 +137,13 @@ RUSTC = Tool(
     _debian("rustc"),
     of_llvm=False,
 )
+LLD = Tool(
+    "lld",
+    "it links whole programs, which `codezero link` optimises",
+    "CODEZERO_LLD",
+    (f"ld.lld-{LLVM_MAJOR}", "ld.lld"),
+    _debian(f"lld-{LLVM_MAJOR}"),
+)
 OPT = Tool(
     "opt",
     "benchmarks compare with it",
@@ -141,4 +152,14 @@ OPT = Tool(
     _debian(f"llvm-{LLVM_MAJOR}"),
 )
 
-ALL_TOOLS = (CLANG, CLANGXX, FLANG, RUSTC, OPT)
+SIZE_LEVELS = ("-Oz", "-Os")
+
+
+def as_taken(arguments: Sequence[str], tool: Tool) -> list[str]:
+    """A command line with levels for size as a compiler takes them."""
+    if tool.size_level in SIZE_LEVELS:
+        return list(arguments)
+    return [tool.size_level if word in SIZE_LEVELS else word for word in arguments]
+
+
+ALL_TOOLS = (CLANG, CLANGXX, FLANG, RUSTC, LLD, OPT)

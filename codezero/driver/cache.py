@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -23,8 +24,8 @@ class ObjectCache:
     """A cache in a folder, which other processes may use meanwhile.
 
     What is wrong with it costs time, never an object: where it cannot be read or written there is
-    nothing in it, an index that is broken is begun anew, and what does not have the checksum that
-    it was kept with is not there.
+    nothing in it, an index that is broken or gone is begun anew, and what does not have the
+    checksum that it was kept with is not there.
 
     Args:
         size: bytes that it may hold; the objects longest not asked for go first.
@@ -33,6 +34,7 @@ class ObjectCache:
     def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder / FOLDER
         self._size = size
+        self._opened = 0
         self._cache = self._open()
 
     def get(self, key: str) -> tuple[Message, bytes] | None:
@@ -53,6 +55,8 @@ class ObjectCache:
     def _ask(self, method: str, *args: Any) -> Any:
         """Call the cache. What else may go wrong in it (SQLite, the disk) is of no consequence."""
         try:
+            if self._index() != self._opened:  # someone has cleaned up
+                self._cache = self._open()
             return None if self._cache is None else getattr(self._cache, method)(*args)
         except sqlite3.DatabaseError as error:
             if _is_broken(error):
@@ -70,13 +74,23 @@ class ObjectCache:
             return None
 
     def _make(self) -> Any:
-        return diskcache.Cache(
-            str(self._folder),
-            timeout=BUSY_SECONDS,
-            disk=_BytesOnly,
-            size_limit=self._size,
-            eviction_policy="least-recently-used",
-        )
+        try:
+            return diskcache.Cache(
+                str(self._folder),
+                timeout=BUSY_SECONDS,
+                disk=_BytesOnly,
+                size_limit=self._size,
+                eviction_policy="least-recently-used",
+            )
+        finally:
+            self._opened = self._index()
+
+    def _index(self) -> int:
+        """Tells one index from another."""
+        try:
+            return os.stat(self._folder / diskcache.core.DBNAME).st_ino
+        except OSError:
+            return 0
 
     def _delete(self) -> Any:
         """Begin anew."""

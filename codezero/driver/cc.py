@@ -1,4 +1,4 @@
-"""``codezero-cc`` and ``codezero-c++``: clang, with smaller objects.
+"""``codezero-cc``, ``codezero-c++``, ``codezero-flang``: clang and flang, with smaller objects.
 
 What is compiled at -Oz or -Os has its passes chosen by the agent; all else is clang's, and clang
 takes the place of this process for it.
@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from codezero.compiler.toolchain import CLANG, CLANGXX, Tool
+from codezero.compiler.toolchain import CLANG, CLANGXX, FLANG, SIZE_LEVELS, Tool, as_taken
 from codezero.errors import CodeZeroError
 
 TYPE_CHECKING = False  # as in codezero/__init__.py
@@ -32,6 +32,11 @@ def cxx() -> NoReturn:
     _main(CLANGXX)
 
 
+def flang() -> NoReturn:
+    """The command ``codezero-flang``."""
+    _main(FLANG)
+
+
 def _main(tool: Tool) -> NoReturn:
     # As for any program that Python has not started.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -40,17 +45,11 @@ def _main(tool: Tool) -> NoReturn:
     try:
         compiler = tool.require()
         if not may_compile(arguments, os.environ.get("CODEZERO_ALWAYS", "") not in ("", "0")):
-            os.execv(compiler, [compiler, *arguments])
-        from codezero.driver.driver import Driver
+            os.execv(compiler, [compiler, *as_taken(arguments, tool)])
+        from codezero.driver.driver import drive
         from codezero.driver.settings import DriverSettings
 
-        driver = Driver(name, compiler, arguments, DriverSettings.read())
-        try:
-            driver.run()
-        except CodeZeroError:
-            raise
-        except Exception as error:
-            driver.give_up(f"{type(error).__name__}: {error}")
+        drive(name, tool, arguments, DriverSettings.read())
     except CodeZeroError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -66,13 +65,12 @@ def may_compile(arguments: Sequence[str], always: bool) -> bool:
         return False
     if always or any(word.startswith("@") for word in arguments):
         return True
-    levels = list(filter(is_level, arguments))
-    return levels[-1:] in (["-Oz"], ["-Os"])
+    return level_of(arguments) in SIZE_LEVELS
 
 
-def is_level(word: str) -> bool:
-    """Whether a flag is a level of optimisation."""
-    return word in _LEVELS
+def level_of(arguments: Sequence[str]) -> str:
+    """The level of optimisation: the last counts."""
+    return next(filter(_LEVELS.__contains__, reversed(arguments)), "-O0")
 
 
 _LEVELS = frozenset(("-O", "-O0", "-O1", "-O2", "-O3", "-Og", "-Os", "-Oz", "-Ofast"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from codezero import __version__
-from codezero._native import LLVM_VERSION, CodegenError, executable_size
+from codezero._native import LLVM_VERSION, CodegenError, CompileOptions, executable_size
 from codezero.agents.shipped import agent_for
-from codezero.compiler.clang_driver import is_followed
+from codezero.compiler.clang_driver import is_fortran, not_followed
 from codezero.compiler.frontends import compile_options
 from codezero.compiler.program import Program
 from codezero.driver.cache import ObjectCache
@@ -31,6 +32,10 @@ from codezero.search.budget import Budget
 from codezero.search.portfolio import TrialLimit
 
 OBJECTIVE, PROTOCOL, SPACE = "text", "clang", "sound"
+LLD_OPTIONS = CompileOptions(slp_vectorize=True, function_sections=True, data_sections=True)
+"""How lld generates code."""
+_NEEDS_LINK_TIME_PASSES = re.compile(rb"llvm\.(public\.)?type\.(test|checked)")
+"""In a module: what only lld's own passes lower (-fsanitize=cfi, -fwhole-program-vtables)."""
 
 
 class Compilations:
@@ -53,7 +58,7 @@ class Compilations:
     def warm_up(self) -> None:
         """Load what the first compilation needs."""
         with self._slot() as slot:
-            policy = self._policies(DriverSettings())
+            policy = self._policies(_of_choice(DriverSettings()), by_function=True)
             slot.optimizer(keep_speed=False).warm_up(policy)
             policy.warm_up()
 
@@ -73,6 +78,9 @@ class Compilations:
                 return
             send(connection, {"answer": "unknown"})
             message, bitcode = receive(connection)
+        if "link" in message:
+            self._link(connection, message["link"], bitcode)
+            return
         task = message["task"]
         settings = DriverSettings(**task["settings"])
         if not self._seen.bitcode_tells_all(task["files"]):
@@ -81,7 +89,7 @@ class Compilations:
             return
         cache = self._cache(settings) if task["files"] else None
         key = self._key(task, settings, bitcode)
-        by_clang = not is_followed(task["flags"])
+        by_clang = not_followed(task["flags"]) is not None
         made = self._make(connection, task, settings, bitcode, cache, key, by_clang)
         if made and cache is not None and question is not None and task["results"] is not None:
             files = self._seen.digests(task["files"], task["began"])
@@ -111,7 +119,9 @@ class Compilations:
             program = Program(task["name"], bitcode, compile_options(task["flags"]))
             with self._slot() as slot:
                 optimizer = slot.optimizer(settings.keep_speed)
-                policy = self._policies(_of_choice(settings))
+                if is_fortran(task["flags"]):
+                    program = optimizer.loader.mark_for_size(program)
+                policy = self._policies(_of_choice(settings), by_function=True)
                 result = optimizer.run(program, policy, bitcode=by_clang)
         except CodeZeroError as error:
             send(connection, {"answer": "failed", "reason": str(error)})
@@ -128,6 +138,60 @@ class Compilations:
         if cache is not None:
             cache.put(key, message, data)
         return True
+
+    def _link(self, connection: socket.socket, task: Message, bitcode: bytes) -> None:
+        """A conversation about a link: the passes for its module, which is not optimised yet."""
+        settings = DriverSettings(**task["settings"])
+        cache = self._cache(settings)
+        key = self._key(task, settings, bitcode)
+        kept = cache.get(key) if cache is not None else None
+        if kept is not None:
+            choice = kept[0]
+        else:
+            send(connection, {"answer": "unknown"})
+            try:
+                choice = self._choose(task, settings, bitcode)
+            except CodeZeroError as error:
+                send(connection, {"answer": "failed", "reason": str(error)})
+                return
+        sent = choice["pipeline"]
+        send(connection, {"answer": "list", "pipeline": sent})
+        said, _ = receive(connection)
+        text = _size(Path(said["linked"]).read_bytes(), 0)
+        if kept is None:
+            baseline = _size(Path(said["by_lld"]).read_bytes(), 0)
+            if text >= baseline:
+                text = baseline
+                choice.update(pipeline="", passes=[])
+                choice["reason"] = choice["reason"] or "lld's passes make it as small"
+            choice["saved"] = baseline - text
+            if cache is not None:
+                cache.put(key, choice, b"")
+        record = {
+            "text": text,
+            "baseline": text + choice["saved"],
+            **{name: choice[name] for name in ("passes", "seconds", "reason")},
+            "cached": kept is not None,
+            "linked": True,
+        }
+        answer = "linked" if choice["pipeline"] == sent else "lld"
+        send(connection, {"answer": answer, "record": record})
+
+    def _choose(self, task: Message, settings: DriverSettings, bitcode: bytes) -> Message:
+        """One list of passes for a program. Raises `CodeZeroError` where LLVM fails on it."""
+        if _NEEDS_LINK_TIME_PASSES.search(bitcode):
+            reason = "what checks types is made as it is linked"
+            return {"pipeline": "", "passes": [], "seconds": 0.0, "reason": reason}
+        program = Program(task["name"], bitcode, LLD_OPTIONS)
+        with self._slot() as slot:
+            policy = self._policies(_of_choice(settings), by_function=False)
+            result = slot.optimizer(settings.keep_speed).run(program, policy, bitcode=False)
+        return {
+            "pipeline": "" if result.fell_back else result.pipeline,
+            "passes": list(result.passes),
+            "seconds": round(result.seconds, 3),
+            "reason": "",
+        }
 
     @contextmanager
     def _slot(self) -> Iterator[_Slot]:
@@ -196,11 +260,12 @@ def _of_choice(settings: DriverSettings) -> DriverSettings:
     )
 
 
-def _policy(settings: DriverSettings) -> AgentPolicy:
+def _policy(settings: DriverSettings, by_function: bool) -> AgentPolicy:
     """Raises `CodeZeroError` for a budget that is none."""
     return AgentPolicy(
         agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL)),
         Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,
+        by_function=by_function,
         limit=TrialLimit(settings.effort, settings.seconds),
     )
 
@@ -252,6 +317,6 @@ def _message(by: str, result: Optimized, text: int, baseline: int) -> Message:
         "baseline": baseline,
         "passes": list(result.passes) if by == "us" else [],
         "seconds": round(result.seconds, 3),
-        "reason": "" if by == "us" else "clang's own is as small",
+        "reason": "" if by == "us" else "-Oz makes it as small",
     }
     return {"by": by, "record": record}

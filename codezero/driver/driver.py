@@ -14,22 +14,29 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from codezero.compiler.clang_driver import (
+    LINK_TIME,
     Jobs,
     back_end_command,
     front_end_command,
+    is_assembler,
     is_compilation,
+    is_compiler,
+    is_for_link_time,
+    is_fortran,
+    not_followed,
     objection,
     parse_jobs,
     reads_listed_files,
     to_stdout,
     value_of,
 )
-from codezero.driver import client, records
-from codezero.driver.cc import is_level
+from codezero.compiler.toolchain import SIZE_LEVELS, Tool, as_taken
+from codezero.driver import client, link, records
+from codezero.driver.cc import level_of
 from codezero.driver.messages import Message, receive, send
 from codezero.driver.records import Record
 from codezero.driver.settings import OFF, DriverSettings
@@ -41,6 +48,9 @@ LOST_SECONDS = 0.2
 """For a server that was killed to be gone."""
 
 
+_T = TypeVar("_T")
+
+
 class _GiveUp(Exception):
     """Our part has failed, for the reason that is given."""
 
@@ -49,20 +59,48 @@ class _Warned(Exception):
     """Code generation has something to say."""
 
 
-class Driver:
-    """One call of a driver.
+def drive(
+    name: str,
+    tool: Tool,
+    arguments: Sequence[str],
+    settings: DriverSettings,
+    *,
+    tells: bool = False,
+) -> NoReturn:
+    """Do what a user asks a driver for, and end the process.
 
     Args:
         name: what the user calls it.
-        compiler: clang.
-        arguments: the user's.
+        tool: clang, or flang.
+        tells: whether to say what a link has saved.
+
+    Raises:
+        CodeZeroError: there is no such compiler; or our part has failed, and ``strict`` is set.
     """
+    driver = _Driver(name, tool, arguments, settings, tells)
+    try:
+        driver.run()
+    except CodeZeroError:
+        raise
+    except Exception as error:
+        driver.give_up(f"{type(error).__name__}: {error}")
+
+
+class _Driver:
+    """One call of a driver; see `drive`."""
 
     def __init__(
-        self, name: str, compiler: str, arguments: Sequence[str], settings: DriverSettings
+        self,
+        name: str,
+        tool: Tool,
+        arguments: Sequence[str],
+        settings: DriverSettings,
+        tells: bool,
     ) -> None:
         self._name = name
-        self._compiler = compiler
+        self._tool = tool
+        self._compiler = tool.require()
+        self._tells = tells
         self._arguments = list(arguments)
         self._settings = settings
         self._began = time.time()
@@ -88,10 +126,10 @@ class Driver:
                 signal.signal(number, self._stop)
         self._ask()
         jobs = self._jobs()
-        if not _are_ours(jobs.commands, self._settings.always):
+        if not self._are_ours(jobs.commands):
             self._become_clang()
         self._check(jobs)
-        if any(_level(job) != "-Oz" for job in jobs.commands if is_compilation(job)):
+        if any(level_of(job) != "-Oz" for job in jobs.commands if is_compilation(job)):
             self._arguments = _at_oz(self._arguments)
             jobs = self._jobs()
         if any(is_compilation(job) and job[-1] == "-" for job in jobs.commands):
@@ -99,7 +137,7 @@ class Driver:
         if len(jobs.commands) > 1:
             self._forget_question()
         temporary = _temporary(jobs.commands)
-        if not temporary:
+        if not temporary and not any(map(link.is_link_time, jobs.commands)):
             self._run_all(jobs, {})
         import tempfile  # seldom needed, and slow to import
 
@@ -111,6 +149,20 @@ class Driver:
             }
             self._run_all(jobs, names)
 
+    def _are_ours(self, jobs: Sequence[tuple[str, ...]]) -> bool:
+        """Whether there is something to make small, and nothing that could not be done here."""
+        compiled = list(filter(is_compilation, jobs))
+        others = [job for job in jobs if job not in compiled and not is_assembler(job)]
+        if not all("-o" in job for job in jobs) or any(map(is_compiler, others)):
+            return False
+        if others not in ([], [jobs[-1]]):  # all others but a link at the end
+            return False
+        if not compiled and not any(map(link.is_link_time, others)):
+            return False
+        # What is only linked has its level in the command line alone.
+        levels = list(map(level_of, compiled or [tuple(self._arguments)]))
+        return self._settings.always or all(level in SIZE_LEVELS for level in levels)
+
     def _check(self, jobs: Jobs) -> None:
         """Leave to clang what it does under these flags and cannot be repeated here."""
         for job in filter(is_compilation, jobs.commands):
@@ -121,9 +173,17 @@ class Driver:
                 self._become_clang()
             for word in job:
                 reason = objection(word, only_object=False)
-                if reason is not None:
-                    self._record(written[0], job[-1], {"reason": f"{word} {reason}"})
-                    self._become_clang()
+                if reason is not None and not (is_for_link_time(job) and word in LINK_TIME):
+                    self._leave(job, f"{word} {reason}")
+            # flang generates no code for bitcode of ours.
+            unknown = not_followed(back_end_command(job)) if is_fortran(job) else None
+            if unknown is not None:
+                self._leave(job, f"{unknown} may change code generation, which is ours for Fortran")
+
+    def _leave(self, job: Sequence[str], reason: str) -> NoReturn:
+        """Leave to the compiler what cannot be done here."""
+        self._record(value_of(job, "-o"), job[-1], {"reason": reason})
+        self._become_clang()
 
     def give_up(self, reason: str) -> NoReturn:
         """Let clang do all of it for a fault of ours.
@@ -133,7 +193,7 @@ class Driver:
         """
         if self._settings.strict:
             raise CodeZeroError(f"{reason} (CODEZERO_STRICT is set)")
-        _print(os.fsencode(f"{self._name}: {reason}; clang does it by itself\n"))
+        _print(os.fsencode(f"{self._name}: {reason}; {self._tool.name} does it by itself\n"))
         self._become_clang()
 
     def _stop(self, number: int, frame: object) -> None:
@@ -212,6 +272,8 @@ class Driver:
 
     def _run(self, job: tuple[str, ...], jobs: Jobs) -> bytes:
         """Do one job; returns what it has to say. Where it fails, clang does all of them."""
+        if link.is_link_time(job):
+            return self._link(job)
         if not is_compilation(job):
             return self._run_clang(job)
         output, source = value_of(job, "-o"), job[-1]
@@ -234,12 +296,11 @@ class Driver:
             self._record(output, source, {"reason": "clang warns as it generates code"})
             return self._run_clang(job)
         except _GiveUp as failure:
-            if self._settings.strict:
-                raise CodeZeroError(f"{source}: {failure} (CODEZERO_STRICT is set)") from None
+            level = f"{self._tool.name} {self._tool.size_level}"
+            note = self._note(source, failure, f"the object is what {level} makes")
             messages = self._run_clang(job)
-            note = f"{self._name}: {source}: {failure}; the object is what clang -Oz makes\n"
             self._record(output, source, {"reason": str(failure)})
-            return messages + os.fsencode(note)
+            return messages + note
         try:
             _write(output, data)
         except OSError:
@@ -247,6 +308,71 @@ class Driver:
         self._record(output, source, record)
         clangs = self._clangs_messages
         return front_end.stderr if record["passes"] or clangs is None else clangs
+
+    def _note(self, what: str, failure: _GiveUp, instead: str) -> bytes:
+        """A line that says what has failed. Raises `CodeZeroError` if ``strict`` is set."""
+        if self._settings.strict:
+            raise CodeZeroError(f"{what}: {failure} (CODEZERO_STRICT is set)") from None
+        return os.fsencode(f"{self._name}: {what}: {failure}; {instead}\n")
+
+    def _link(self, job: tuple[str, ...]) -> bytes:
+        """Link whole programs, with the passes that are chosen for what is in bitcode."""
+        merged = os.path.join(self._folder, "merged.bc")
+        done = self._start(link.merging(job, merged))
+        if done.returncode != 0 or not os.path.exists(merged):
+            # lld has something to say; or nothing is in bitcode.
+            messages = self._run_clang(job)
+            if self._tells:
+                messages += os.fsencode(f"{self._name}: nothing of it is bitcode (-flto)\n")
+            return messages
+        with open(merged, "rb") as file:
+            bitcode = file.read()
+        output = link.output_of(job)
+        task = {
+            "name": _text(output),
+            "flags": link.without_output(job),
+            "compiler": _identity(job[0]),
+            "settings": self._settings._asdict(),
+        }
+        try:
+            messages, record = self._talk(lambda server: self._choose(server, job, task, bitcode))
+        except _GiveUp as failure:
+            note = self._note(output, failure, "lld runs its own passes")
+            return self._run_clang(job) + note
+        self._record(output, output, record)
+        if self._tells:
+            saved = record["baseline"] - record["text"]
+            told = f"{record['text']:,} bytes of machine code, {saved:,} less than by lld's passes"
+            messages += os.fsencode(f"{self._name}: {output}: {told}\n")
+        return messages
+
+    def _choose(
+        self, server: socket.socket, job: tuple[str, ...], task: Message, bitcode: bytes
+    ) -> tuple[bytes, Message]:
+        """A conversation about a link, which is done meanwhile."""
+        send(server, {"link": task}, bitcode)
+        answer, _ = receive(server)
+        by_lld = None
+        if answer["answer"] == "unknown":
+            # Goes on while passes are chosen.
+            by_lld = os.path.join(self._folder, "by-lld")
+            command = link.linking(job, "", by_lld)
+            default = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            answer, _ = receive(server)
+            if default.wait() != 0:
+                raise _GiveUp("lld fails")
+        if answer["answer"] == "failed":
+            raise _GiveUp(answer["reason"])
+        done = self._start(link.linking(job, answer["pipeline"]), stdout=None)
+        if done.returncode != 0:
+            raise _GiveUp("lld fails on what passes have made")
+        output = link.output_of(job)
+        send(server, {"linked": output, "by_lld": by_lld})
+        answer, _ = receive(server)
+        messages = done.stderr
+        if answer["answer"] == "lld":
+            messages = self._run_clang(job)
+        return messages, answer["record"]
 
     def _compile(
         self,
@@ -264,13 +390,17 @@ class Driver:
             "began": self._began,
             **files,
         }
+        return self._talk(lambda server: self._converse(server, job, task, front_end))
+
+    def _talk(self, conversation: Callable[[socket.socket], _T]) -> _T:
+        """A conversation with the server, begun anew where that is lost. Raises `_GiveUp`."""
         if self._is_server_stuck:
             raise _GiveUp("the server does not answer")
         for is_last in (False, False, True):
             try:
                 server, self._server = self._server or client.connect(), None
                 with server:
-                    return self._converse(server, job, task, front_end)
+                    return conversation(server)
             except TimeoutError:
                 raise _GiveUp("the server does not answer") from None
             except OSError as error:
@@ -324,7 +454,7 @@ class Driver:
 
     def _run_clang(self, job: Sequence[str]) -> bytes:
         """A job as it is."""
-        done = self._start(job, job[-1], stdout=None)
+        done = self._start(as_taken(job, self._tool), job[-1], stdout=None)
         if done.returncode != 0:
             self._become_clang()
         return done.stderr
@@ -332,7 +462,7 @@ class Driver:
     def _start(
         self,
         job: Sequence[str],
-        source: str,
+        source: str = "",
         file: int | None = None,
         stdout: int | None = subprocess.PIPE,
     ) -> subprocess.CompletedProcess[bytes]:
@@ -368,7 +498,7 @@ class Driver:
             os.write(again, self._stdin)
             os.lseek(again, 0, os.SEEK_SET)
             os.dup2(again, 0)
-        os.execv(self._compiler, [self._compiler, *self._arguments])
+        os.execv(self._compiler, [self._compiler, *as_taken(self._arguments, self._tool)])
 
 
 _ENVIRONMENT = (
@@ -400,24 +530,6 @@ def _contents(file: int) -> bytes:
     os.lseek(file, 0, os.SEEK_SET)
     with os.fdopen(file, "rb") as stream:
         return stream.read()
-
-
-def _are_ours(jobs: Sequence[tuple[str, ...]], always: bool) -> bool:
-    """Whether there is something to compile for size, and nothing that could not be done here."""
-    compiled = [job for job in jobs if is_compilation(job)]
-    assembled = [job for job in jobs if job[1:2] == ("-cc1as",)]
-    links = [job for job in jobs if job[1:2] not in (("-cc1",), ("-cc1as",))]
-    return (
-        bool(compiled)
-        and len(compiled) + len(assembled) + len(links) == len(jobs)
-        and links in ([], [jobs[-1]])
-        and (always or all(_level(job) in ("-Oz", "-Os") for job in compiled))
-        and all("-o" in job for job in jobs)
-    )
-
-
-def _level(job: Sequence[str]) -> str:
-    return next(filter(is_level, job), "-O0")
 
 
 def _at_oz(arguments: Sequence[str]) -> list[str]:

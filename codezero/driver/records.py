@@ -32,6 +32,8 @@ class Record(NamedTuple):
     """Why clang made it, if it did."""
     looked_at: bool = True
     """Whether an agent was asked; if not, there are no sizes."""
+    linked: bool = False
+    """Whether it is a program that was linked as a whole; then lld's passes are the baseline."""
     time: float = 0.0
     """Of the compilation, in seconds since 1970."""
 

@@ -44,9 +44,17 @@ class Report:
 
     @cached_property
     def measured(self) -> list[Record]:
-        """Those that an agent has looked at, what saved most first."""
-        looked_at = (record for record in self.records if record.looked_at)
-        return sorted(looked_at, key=lambda record: (record.text - record.baseline, record.object))
+        """Objects that an agent has looked at, what saved most first."""
+        return self._sorted(linked=False)
+
+    @cached_property
+    def linked(self) -> list[Record]:
+        """Programs that were linked as a whole, of objects that may be among those, in bitcode."""
+        return self._sorted(linked=True)
+
+    def _sorted(self, linked: bool) -> list[Record]:
+        chosen = (each for each in self.records if each.looked_at and each.linked == linked)
+        return sorted(chosen, key=lambda record: (record.text - record.baseline, record.object))
 
     @cached_property
     def left_alone(self) -> Counter[str]:

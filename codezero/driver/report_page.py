@@ -63,6 +63,7 @@ def render(report: Report) -> str:
         _passes(report),
         "<h2>Objects</h2>",
         _objects(report),
+        _linked(report),
         _left_alone(report),
     ]
     return (
@@ -118,26 +119,38 @@ def _passes(report: Report) -> str:
 
 
 def _objects(report: Report) -> str:
-    head = _row(["object", "-Oz", "ours", "saved", "-Oz over ours", "passes"], "th")
-    rows = [
-        _row(
-            [
-                escape(report.name(record)),
-                f"{record.baseline:,}",
-                f"{record.text:,}",
-                f"{record.baseline - record.text:,}",
-                f"{ratio(record):.3f}",
-                escape(" ".join(record.passes) or record.reason),
-            ]
-        )
-        for record in report.measured
-    ]
     saved = report.baseline - report.text
     total = [
         *("all", f"{report.baseline:,}", f"{report.text:,}", f"{saved:,}"),
         *(f"{report.baseline / max(report.text, 1):.3f}", ""),
     ]
-    return f"<table>{head}{_row(total, kind='total')}{''.join(rows)}</table>"
+    rows = [_row(total, kind="total"), *(_record(report, record) for record in report.measured)]
+    return _table(["object", "-Oz", "ours", "saved", "-Oz over ours", "passes"], rows)
+
+
+def _linked(report: Report) -> str:
+    if not report.linked:
+        return ""
+    rows = [_record(report, record) for record in report.linked]
+    head = ["linked", "lld's passes", "ours", "saved", "lld's over ours", "passes"]
+    return f"<h2>Linked as a whole</h2>{_table(head, rows)}"
+
+
+def _table(head: Sequence[str], rows: Iterable[str]) -> str:
+    return f"<table>{_row(head, 'th')}{''.join(rows)}</table>"
+
+
+def _record(report: Report, record: Record) -> str:
+    return _row(
+        [
+            escape(report.name(record)),
+            f"{record.baseline:,}",
+            f"{record.text:,}",
+            f"{record.baseline - record.text:,}",
+            f"{ratio(record):.3f}",
+            escape(" ".join(record.passes) or record.reason),
+        ]
+    )
 
 
 def _row(cells: Iterable[str], tag: str = "td", kind: str = "") -> str:

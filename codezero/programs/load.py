@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -59,6 +59,11 @@ class ProgramLoader:
         parts = [(s.program.name, s.program.bitcode, _lacks_size_attributes(s)) for s in sources]
         bitcode = self._call(name, "link", parts)
         return Program(name, bitcode, first.program.options), first
+
+    def mark_for_size(self, program: Program) -> Program:
+        """The same with minsize on its functions, as clang -Oz puts there and flang does not."""
+        bitcode = self._call(program.name, "link", [(program.name, program.bitcode, True)])
+        return replace(program, bitcode=bitcode)
 
     def emit(self, program: Program, suffix: str) -> bytes:
         """A program as a file's contents: ``.o``, ``.s``, ``.ll`` or ``.bc``."""
