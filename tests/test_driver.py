@@ -436,6 +436,9 @@ def test_a_driver_starts_quickly(builder: Builder) -> None:
     loaded = set(builder.run(sys.executable, "-c", started).stdout.decode().split())
     heavy = {"codezero._native", "numpy", "onnxruntime", "torch", "tyro", "rich", "diskcache"}
     assert not heavy & loaded and not {"pathlib", "tempfile", "dataclasses"} & loaded
+    known = "import sys, codezero.driver.known; print(*sorted(sys.modules))"
+    loaded = set(builder.run(sys.executable, "-c", known).stdout.decode().split())
+    assert not {"subprocess", "shutil", "codezero.compiler.clang_driver"} & (loaded - _PYTHONS)
     first = "import sys, codezero.driver.cc; print(*sorted(sys.modules))"
     loaded = set(builder.run(sys.executable, "-c", first).stdout.decode().split())
     assert not {"re", "subprocess", "typing", "json", "socket"} & (loaded - _PYTHONS)

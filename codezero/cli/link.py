@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from codezero.cli import EXIT_BAD_INPUT
 from codezero.compiler.toolchain import CLANG, LLD
 from codezero.driver.driver import drive
+from codezero.driver.known import Asked
 from codezero.driver.settings import DriverSettings
 
 USAGE = """\
@@ -30,4 +31,4 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     # In front, so that what the user says counts.
     arguments = ["-Oz", "-flto", "-fuse-ld=lld", *words]
     settings = DriverSettings.read()._replace(always=True)
-    return drive("codezero link", CLANG, arguments, settings, tells=True)
+    return drive("codezero link", CLANG, arguments, settings, Asked(), tells=True)

@@ -46,10 +46,14 @@ def _main(tool: Tool) -> NoReturn:
         compiler = tool.require()
         if not may_compile(arguments, os.environ.get("CODEZERO_ALWAYS", "") not in ("", "0")):
             os.execv(compiler, [compiler, *as_taken(arguments, tool)])
-        from codezero.driver.driver import drive
+        from codezero.driver.known import ask
         from codezero.driver.settings import DriverSettings
 
-        drive(name, tool, arguments, DriverSettings.read())
+        settings = DriverSettings.read()
+        asked = ask(compiler, arguments, settings)
+        from codezero.driver.driver import drive
+
+        drive(name, tool, arguments, settings, asked)
     except CodeZeroError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -12,13 +12,16 @@ import fcntl
 import os
 import socket
 import stat
-import subprocess
 import sys
 import time
 import zlib
 
 import codezero
 from codezero.errors import CodeZeroError
+
+TYPE_CHECKING = False  # as in codezero/__init__.py
+if TYPE_CHECKING:
+    import subprocess
 
 START_SECONDS = 60.0
 """For the server to come up, on a machine however busy."""
@@ -119,6 +122,8 @@ def _of_this_user(folder: str) -> str:
 
 def _start(path: str) -> subprocess.Popen[bytes] | None:
     """Start the server, unless another driver just does."""
+    import subprocess  # not needed where there is one
+
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -6,10 +6,7 @@ Nothing is written before it is whole.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -35,15 +32,13 @@ from codezero.compiler.clang_driver import (
     value_of,
 )
 from codezero.compiler.toolchain import SIZE_LEVELS, Tool, as_taken
-from codezero.driver import client, link, records
+from codezero.driver import client, link, outputs
 from codezero.driver.cc import level_of
+from codezero.driver.known import Asked, as_at_a_terminal, identity
 from codezero.driver.messages import Message, receive, send
-from codezero.driver.records import Record
-from codezero.driver.settings import OFF, DriverSettings
+from codezero.driver.settings import DriverSettings
 from codezero.errors import CodeZeroError
 
-QUESTION_SECONDS = 15.0
-"""For an answer that takes neither clang nor LLVM."""
 LOST_SECONDS = 0.2
 """For a server that was killed to be gone."""
 
@@ -64,6 +59,7 @@ def drive(
     tool: Tool,
     arguments: Sequence[str],
     settings: DriverSettings,
+    asked: Asked,
     *,
     tells: bool = False,
 ) -> NoReturn:
@@ -72,12 +68,13 @@ def drive(
     Args:
         name: what the user calls it.
         tool: clang, or flang.
+        asked: what has come of the question whether it is known.
         tells: whether to say what a link has saved.
 
     Raises:
         CodeZeroError: there is no such compiler; or our part has failed, and ``strict`` is set.
     """
-    driver = _Driver(name, tool, arguments, settings, tells)
+    driver = _Driver(name, tool, arguments, settings, asked, tells)
     try:
         driver.run()
     except CodeZeroError:
@@ -95,6 +92,7 @@ class _Driver:
         tool: Tool,
         arguments: Sequence[str],
         settings: DriverSettings,
+        asked: Asked,
         tells: bool,
     ) -> None:
         self._name = name
@@ -108,10 +106,7 @@ class _Driver:
         """The source, if that is what it is: it can be read only once."""
         self._folder = ""
         """Of temporary files."""
-        self._server: socket.socket | None = None
-        """A conversation that has begun."""
-        self._question: Message | None = None
-        self._is_server_stuck = False
+        self._asked = asked
         self._clangs_messages: bytes | None = None
         """Of an object that clang has made by itself, in a conversation."""
 
@@ -121,10 +116,9 @@ class _Driver:
         Raises:
             CodeZeroError: our part has failed, and ``strict`` is set.
         """
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._stop)
-        self._ask()
+        if self._asked.failure:
+            self.give_up(self._asked.failure)
+        outputs.clean_up_if_stopped()
         jobs = self._jobs()
         if not self._are_ours(jobs.commands):
             self._become_clang()
@@ -135,7 +129,7 @@ class _Driver:
         if any(is_compilation(job) and job[-1] == "-" for job in jobs.commands):
             self._stdin = sys.stdin.buffer.read()
         if len(jobs.commands) > 1:
-            self._forget_question()
+            self._asked.forget()
         temporary = _temporary(jobs.commands)
         if not temporary and not any(map(link.is_link_time, jobs.commands)):
             self._run_all(jobs, {})
@@ -143,6 +137,7 @@ class _Driver:
 
         with tempfile.TemporaryDirectory(prefix="codezero-") as folder:
             self._folder = folder
+            outputs.unfinished.append(folder)
             names = {
                 name: os.path.join(folder, f"{number}{os.path.splitext(name)[1]}")
                 for number, name in enumerate(temporary)
@@ -169,7 +164,7 @@ class _Driver:
             written = [value_of(job, "-o")]
             if "-dependency-file" in job:
                 written.append(value_of(job, "-dependency-file"))
-            if any(map(_is_special, written)):
+            if any(map(outputs.is_special, written)):
                 self._become_clang()
             for word in job:
                 reason = objection(word, only_object=False)
@@ -182,7 +177,7 @@ class _Driver:
 
     def _leave(self, job: Sequence[str], reason: str) -> NoReturn:
         """Leave to the compiler what cannot be done here."""
-        self._record(value_of(job, "-o"), job[-1], {"reason": reason})
+        outputs.record(self._settings, value_of(job, "-o"), job[-1], {"reason": reason})
         self._become_clang()
 
     def give_up(self, reason: str) -> NoReturn:
@@ -193,78 +188,20 @@ class _Driver:
         """
         if self._settings.strict:
             raise CodeZeroError(f"{reason} (CODEZERO_STRICT is set)")
-        _print(os.fsencode(f"{self._name}: {reason}; {self._tool.name} does it by itself\n"))
+        note = f"{self._name}: {reason}; {self._tool.name} does it by itself\n"
+        outputs.print_messages(os.fsencode(note))
         self._become_clang()
-
-    def _stop(self, number: int, frame: object) -> None:
-        """End by a signal, and leave nothing."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        for path in _writing:
-            _unlink(path)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
 
     def _run_all(self, jobs: Jobs, names: Mapping[str, str]) -> NoReturn:
         messages = jobs.messages
         for job in jobs.commands:
             messages += self._run(tuple(names.get(word, word) for word in job), jobs)
-        _print(messages)
+        outputs.print_messages(messages)
         sys.exit(0)
-
-    def _ask(self) -> None:
-        """Ask the server whether this has been done before: if so, it is done."""
-        if any(word.startswith("@") or word.endswith("=native") for word in self._arguments):
-            return
-        question = {
-            "arguments": [*_as_at_a_terminal(), *self._arguments],
-            "directory": os.getcwd(),
-            "environment": [os.environ.get(name) for name in _ENVIRONMENT],
-            "compiler": _identity(self._compiler),
-            # Where records go makes no difference.
-            "settings": self._settings._replace(records="")._asdict(),
-        }
-        try:
-            self._server = client.connect_or_start()
-            if self._server is None:
-                return
-            self._server.settimeout(QUESTION_SECONDS)
-            send(self._server, {"question": question})
-            answer, data = receive(self._server)
-            self._server.settimeout(client.ANSWER_SECONDS)
-        except TimeoutError:
-            self._is_server_stuck = True
-            self._forget_question()
-            return
-        except (OSError, client.ServerError):
-            self._forget_question()
-            return
-        self._question = question
-        if answer["answer"] == "object":
-            self._finish(answer, data)
-
-    def _finish(self, answer: Message, data: bytes) -> NoReturn:
-        """Write what the server has known."""
-        dependencies = answer["dependency_file"]
-        if _is_special(answer["output"]) or (dependencies and _is_special(dependencies[0])):
-            self._become_clang()
-        try:
-            if dependencies is not None:
-                _write(dependencies[0], dependencies[1].encode("latin-1"))
-            _write(answer["output"], data)
-        except OSError:
-            self._become_clang()
-        self._record(answer["output"], answer["source"], answer["record"])
-        _print(answer["messages"].encode("latin-1"))
-        sys.exit(0)
-
-    def _forget_question(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        self._server = self._question = None
 
     def _jobs(self) -> Jobs:
         """What clang would do."""
-        asked = [self._compiler, "-###", *_as_at_a_terminal(), *self._arguments]
+        asked = [self._compiler, "-###", *as_at_a_terminal(), *self._arguments]
         done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode != 0:
             self._become_clang()
@@ -293,19 +230,20 @@ class _Driver:
         try:
             data, record = self._compile(job, task, front_end)
         except _Warned:
-            self._record(output, source, {"reason": "clang warns as it generates code"})
+            reason = "clang warns as it generates code"
+            outputs.record(self._settings, output, source, {"reason": reason})
             return self._run_clang(job)
         except _GiveUp as failure:
             level = f"{self._tool.name} {self._tool.size_level}"
             note = self._note(source, failure, f"the object is what {level} makes")
             messages = self._run_clang(job)
-            self._record(output, source, {"reason": str(failure)})
+            outputs.record(self._settings, output, source, {"reason": str(failure)})
             return messages + note
         try:
-            _write(output, data)
+            outputs.write(output, data)
         except OSError:
             self._become_clang()  # which says what is wrong
-        self._record(output, source, record)
+        outputs.record(self._settings, output, source, record)
         clangs = self._clangs_messages
         return front_end.stderr if record["passes"] or clangs is None else clangs
 
@@ -329,9 +267,9 @@ class _Driver:
             bitcode = file.read()
         output = link.output_of(job)
         task = {
-            "name": _text(output),
+            "name": outputs.as_text(output),
             "flags": link.without_output(job),
-            "compiler": _identity(job[0]),
+            "compiler": identity(job[0]),
             "settings": self._settings._asdict(),
         }
         try:
@@ -339,7 +277,7 @@ class _Driver:
         except _GiveUp as failure:
             note = self._note(output, failure, "lld runs its own passes")
             return self._run_clang(job) + note
-        self._record(output, output, record)
+        outputs.record(self._settings, output, output, record)
         if self._tells:
             saved = record["baseline"] - record["text"]
             told = f"{record['text']:,} bytes of machine code, {saved:,} less than by lld's passes"
@@ -383,9 +321,9 @@ class _Driver:
         """The object, and what there is to say of it. Raises `_GiveUp` and `_Warned`."""
         back_end = back_end_command(job)
         task = {
-            "name": _text(job[-1]),
+            "name": outputs.as_text(job[-1]),
             "flags": back_end,
-            "compiler": _identity(back_end[0]),
+            "compiler": identity(back_end[0]),
             "settings": self._settings._asdict(),
             "began": self._began,
             **files,
@@ -394,11 +332,11 @@ class _Driver:
 
     def _talk(self, conversation: Callable[[socket.socket], _T]) -> _T:
         """A conversation with the server, begun anew where that is lost. Raises `_GiveUp`."""
-        if self._is_server_stuck:
+        if self._asked.is_server_stuck:
             raise _GiveUp("the server does not answer")
         for is_last in (False, False, True):
             try:
-                server, self._server = self._server or client.connect(), None
+                server, self._asked.server = self._asked.server or client.connect(), None
                 with server:
                     return conversation(server)
             except TimeoutError:
@@ -475,40 +413,18 @@ class _Driver:
             job, **stdin, stdout=stdout, stderr=subprocess.PIPE, pass_fds=files, check=False
         )
 
-    def _record(self, output: str, source: str, record: Message) -> None:
-        if self._settings.records == OFF:
-            return
-        fields = {"text": 0, "baseline": 0, "looked_at": "text" in record, **record}
-        fields["passes"] = tuple(fields.get("passes", ()))
-        output, source = _text(os.path.abspath(output)), _text(os.path.abspath(source))
-        records.append(
-            self._settings.records,
-            Record(object=output, source=source, time=time.time(), **fields),
-        )
-
     def _become_clang(self) -> NoReturn:
         """Let clang do it, whatever has been done: with its messages, and its exit code."""
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:  # both may be closed
                 stream.flush()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        outputs.clean_up()
         if self._stdin is not None:
             again = os.memfd_create("stdin")
             os.write(again, self._stdin)
             os.lseek(again, 0, os.SEEK_SET)
             os.dup2(again, 0)
         os.execv(self._compiler, [self._compiler, *as_taken(self._arguments, self._tool)])
-
-
-_ENVIRONMENT = (
-    *("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH"),
-    *("OBJCPLUS_INCLUDE_PATH", "SOURCE_DATE_EPOCH", "CCC_OVERRIDE_OPTIONS", "COMPILER_PATH"),
-    *("GCC_EXEC_PREFIX", "HOME", "LANG", "LC_ALL", "PWD", "SDKROOT", "CLANG_NO_DEFAULT_CONFIG"),
-    *("MACOSX_DEPLOYMENT_TARGET", "IPHONEOS_DEPLOYMENT_TARGET", "TVOS_DEPLOYMENT_TARGET"),
-    *("WATCHOS_DEPLOYMENT_TARGET", "XROS_DEPLOYMENT_TARGET", "DRIVERKIT_DEPLOYMENT_TARGET"),
-)
-"""Variables that clang reads."""
 
 
 def _results(job: Sequence[str], messages: bytes) -> Message:
@@ -547,61 +463,3 @@ def _temporary(jobs: Sequence[tuple[str, ...]]) -> list[str]:
         if os.path.dirname(name) == folder.rstrip("/")
         and any(name in later for later in jobs[number + 1 :])
     ]
-
-
-def _as_at_a_terminal() -> list[str]:
-    """Flags by which clang's messages look as they do at a terminal, if there is one."""
-    try:
-        columns = os.get_terminal_size(2).columns
-    except OSError:
-        return []
-    is_plain = os.environ.get("TERM", "dumb") == "dumb" or "NO_COLOR" in os.environ
-    color = [] if is_plain else ["-fcolor-diagnostics"]
-    return [*color, *([f"-fmessage-length={columns}"] if columns else [])]
-
-
-def _is_special(path: str) -> bool:
-    """Whether it is standard output, a device or the like, which is not to be replaced."""
-    return path == "-" or (os.path.exists(path) and not os.path.isfile(path))
-
-
-def _identity(compiler: str) -> str:
-    """Tells one clang from another."""
-    status = os.stat(compiler)
-    return f"{compiler} {status.st_size} {status.st_mtime_ns}"
-
-
-def _write(output: str, data: bytes) -> None:
-    """As `codezero.files.replacing`, which takes longer to import. Raises `OSError`."""
-    temporary = f"{output}.{os.getpid()}.tmp"
-    _writing.append(temporary)
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(data)
-        os.replace(temporary, output)
-    except BaseException:
-        _unlink(temporary)
-        raise
-    finally:
-        _writing.remove(temporary)
-
-
-_writing: list[str] = []
-"""Files that are not whole yet."""
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-
-
-def _print(messages: bytes) -> None:
-    if sys.stderr is not None:
-        sys.stderr.flush()
-        sys.stderr.buffer.write(messages)
-        sys.stderr.flush()
-
-
-def _text(path: str) -> str:
-    return os.fsencode(path).decode(errors="replace")
