@@ -366,6 +366,7 @@ def test_a_compilation_that_is_killed_leaves_nothing(
     builder: Builder, tmp_path: Path, how: signal.Signals
 ) -> None:
     command = [str(CC), "-Oz", "-c", str(EXAMPLES / "solver.cpp"), "-o", "a.o"]
+    builder.environment["CODEZERO_EFFORT"] = "1"
     for delay in (0.02, 0.1, 0.4, 0.8):
         process = subprocess.Popen(command, cwd=tmp_path, env=builder.environment)
         time.sleep(delay)
@@ -383,12 +384,12 @@ def test_a_compilation_that_is_killed_leaves_nothing(
 def test_a_full_disk(builder: Builder, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(small)]
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
-        flags = ["-Oz", "-c", EXAMPLES / "btree.cpp", "-o", small / "a.o"]
-        done = builder.run(CC, *flags)
+        flags = ["-Oz", "-c", EXAMPLES / "vm.c", "-o", small / "a.o"]
+        done = builder.run(CC, *flags, CODEZERO_EFFORT="1")
         clangs = builder.run(CLANG.require(), *flags)
         assert done.returncode == 1 and done.stderr == clangs.stderr
         assert b"No space left" in done.stderr
@@ -405,8 +406,8 @@ def test_twenty_at_once(builder: Builder, tmp_path: Path) -> None:
         (tmp_path / f"{number}.c").write_text(f"{text}\nint number(void) {{ return {number}; }}\n")
     names = " ".join(f"{number}.o" for number in range(20))
     (tmp_path / "Makefile").write_text(f"all: {names}\n%.o: %.c\n\t$(CC) -Oz -c $< -o $@\n")
-    cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
-    done = builder.run("make", "-j20", f"CC={CC}", **cache)
+    settings = {"CODEZERO_CACHE": str(tmp_path / "cache"), "CODEZERO_EFFORT": "2"}
+    done = builder.run("make", "-j20", f"CC={CC}", **settings)
     assert done.returncode == 0 and not done.stderr, done.stderr.decode()
     made = list(records.read(str(builder.records)))
     assert len(made) == 20 and {record.reason for record in made} == {""}

@@ -1,4 +1,4 @@
-"""The firmware among the examples: whole images for small targets, built by make and run by QEMU."""
+"""The example of firmware: whole images for small targets, built by make and run by QEMU."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def make(
 ) -> subprocess.CompletedProcess[bytes]:
     """What make has to say, which builds in a folder of that name."""
     variables = (f"OUT={builder.folder / name}", f"CC={compiler}")
-    settings = {"CODEZERO_EFFORT": "2", "CODEZERO_STRICT": "1"}
-    done = builder.run("make", "-sj2", "-C", FIRMWARE, *variables, *words, **settings)
+    command = ("make", "-sj2", "-C", FIRMWARE, *variables, *words)
+    done = builder.run(*command, CODEZERO_EFFORT="2", CODEZERO_STRICT="1")
     assert done.returncode == 0, done.stderr.decode()
     return done
 
