@@ -95,7 +95,7 @@ PROJECTS = (
     ),
     cmake("jansson", "out/lib/libjansson.a", "-DJANSSON_BUILD_DOCS=OFF"),
     Project("libpng1.6", (".libs/libpng16.a",), "pngtest"),
-    cmake("libyaml", "out/libyaml.a", "-DBUILD_TESTING=ON", "out/tests/run-parser"),
+    cmake("libyaml", "out/libyaml.a", "-DBUILD_TESTING=ON", "out/run-parser"),
     Project(
         "xz-utils",
         ("src/liblzma/.libs/liblzma.a", "src/xz/xz"),

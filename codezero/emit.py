@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codezero._native import executable_size
 from codezero.compiler.frontends import Source
-from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.env.episode import EpisodeSettings
 from codezero.files import replacing
@@ -52,10 +50,11 @@ class Writer:
             loader.write_baseline(source, self.flags, output)
         else:
             loader.write_code(result.optimized, source, self.flags, output)
-        measured = self.settings.objective is Objective.TEXT and output.suffix == ".o"
+        objective = self.settings.objective
+        measured = objective.of_code and output.suffix == ".o"
         if not (measured and against_clang):
             return result
-        size = executable_size(output.read_bytes())
+        size = objective.measure_object(output.read_bytes())
         if size == result.cost:
             return result
         # A flag changes clang's code generation in a way that the measurements here did not see.
@@ -63,7 +62,7 @@ class Writer:
         with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
             clangs = Path(directory) / "baseline.o"
             loader.write_baseline(source, self.flags, clangs)
-            baseline = executable_size(clangs.read_bytes())
+            baseline = objective.measure_object(clangs.read_bytes())
             if baseline <= size:
                 output.write_bytes(clangs.read_bytes())
         return replace(

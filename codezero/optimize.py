@@ -104,7 +104,8 @@ def optimize(
         actions, functions = result.replayed
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
         if result.made.finish_changed and not functions:
-            pipeline = ",".join(filter(None, (pipeline, FINISH)))
+            ending = env.settings.objective.ending
+            pipeline = ",".join(filter(None, (pipeline, FINISH, ending)))
         fell_back, remark = False, ESTIMATED if costs.estimated else ""
     else:
         remark = FAILED_REPLAY if result is None and changes else ""

@@ -192,6 +192,15 @@ NB_MODULE(_native, M) {
            "As `run`, but if the passes leave IR that does not verify, the "
            "module is\n"
            "put back to what it was, and False is returned.")
+      .def("run_merging", &Module::runMerging, WithoutGIL(), "pipeline"_a,
+           "merges"_a, "verify"_a = false,
+           "As `run`, or `run_verified`, for a pass that makes one of several "
+           "``regions`` of\n"
+           "code or ``functions``. It compares less than what they promise "
+           "(no overflow, a\n"
+           "range, what may alias): what is left promises no more than each "
+           "of them did.\n\n"
+           "Raises `LLVMError` for anything else that merges.")
       .def("run_clang_oz", &Module::runClangOz, WithoutGIL(),
            "options"_a = CompileOptions(),
            "Run what ``clang -Oz`` runs between front end and code generation.")
@@ -258,6 +267,9 @@ NB_MODULE(_native, M) {
            "Bytes of executable sections after code generation for the "
            "module's\n"
            "own target. The module stays as it is.\n\nRaises `CodegenError`.")
+      .def("loaded_size", &Module::loadedSize, WithoutGIL(),
+           "options"_a = CompileOptions(),
+           "The same of all sections that are loaded; see `loaded_size`.")
       .def("structural_hash", &Module::structuralHash, WithoutGIL(),
            "64-bit hash of the module's structure, all names left out.")
       .def("functions", &Module::functions, WithoutGIL(),
@@ -314,14 +326,26 @@ NB_MODULE(_native, M) {
                std::to_string(Self.instructionCount()) + " instructions>";
       });
 
-  M.def(
-      "executable_size",
-      [](nb::bytes Object) {
-        const std::string_view Bytes = view(Object);
-        nb::gil_scoped_release Release;
-        return executableSize(llvm::StringRef(Bytes.data(), Bytes.size()));
-      },
-      "object"_a,
-      "Bytes in the executable sections of an object file.\n\n"
-      "Raises `CodegenError` for bytes that are no object file.");
+  const auto DefineSize = [&](const char *Name,
+                              uint64_t (*Size)(llvm::StringRef),
+                              const char *Doc) {
+    M.def(
+        Name,
+        [Size](nb::bytes Object) {
+          const std::string_view Bytes = view(Object);
+          nb::gil_scoped_release Release;
+          return Size(llvm::StringRef(Bytes.data(), Bytes.size()));
+        },
+        "object"_a, Doc);
+  };
+  DefineSize("executable_size", executableSize,
+             "Bytes in the executable sections of an object file.\n\n"
+             "Raises `CodegenError` for bytes that are no object file.");
+  DefineSize("loaded_size", loadedSize,
+             "Bytes in those sections of an object file that are loaded and "
+             "have contents:\n"
+             "code, constants with the relocations that a loader reads for "
+             "them, first values\n"
+             "of variables, tables to unwind by.\n\nRaises `CodegenError` for "
+             "bytes that are no object file.");
 }

@@ -12,6 +12,7 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/TargetSelect.h"
@@ -404,16 +405,49 @@ void Target::keep(std::unique_ptr<Target> Used, const Module &M) {
   ++Kept.Number;
 }
 
-uint64_t executableSize(StringRef Object) {
+// Constants that have addresses in them, in code that may be loaded anywhere:
+// the loader writes those, and reads a relocation for each.
+static bool isRelocatedByLoader(const object::SectionRef &Relocations) {
+  auto Relocated = Relocations.getRelocatedSection();
+  if (!Relocated) {
+    consumeError(Relocated.takeError());
+    return false;
+  }
+  if (*Relocated == Relocations.getObject()->section_end())
+    return false;
+  auto Name = (*Relocated)->getName();
+  if (!Name) {
+    consumeError(Name.takeError());
+    return false;
+  }
+  return Name->starts_with(".data.rel");
+}
+
+static bool isLoaded(const object::SectionRef &Section) {
+  if (isa<object::ELFObjectFileBase>(Section.getObject()))
+    return ((object::ELFSectionRef(Section).getFlags() & ELF::SHF_ALLOC) &&
+            !Section.isVirtual()) ||
+           isRelocatedByLoader(Section);
+  return Section.isText() || (Section.isData() && !Section.isVirtual());
+}
+
+static uint64_t sizeOf(StringRef Object,
+                       function_ref<bool(const object::SectionRef &)> Counts) {
   auto File =
       object::ObjectFile::createObjectFile(MemoryBufferRef(Object, "object"));
   if (!File)
     throw CodegenError(toString(File.takeError()));
   uint64_t Size = 0;
   for (const object::SectionRef &Section : (*File)->sections())
-    if (Section.isText())
+    if (Counts(Section))
       Size += Section.getSize();
   return Size;
 }
+
+uint64_t executableSize(StringRef Object) {
+  return sizeOf(Object, [](const auto &Section) { return Section.isText(); });
+}
+
+uint64_t loadedSize(StringRef Object) { return sizeOf(Object, isLoaded); }
 
 } // namespace codezero

@@ -77,4 +77,9 @@ private:
 // bytes that are no object file.
 uint64_t executableSize(llvm::StringRef Object);
 
+// Bytes in those sections that are loaded and have contents: code, constants
+// with the relocations that a loader reads for them, first values of variables,
+// tables to unwind by. Throws as executableSize.
+uint64_t loadedSize(llvm::StringRef Object);
+
 } // namespace codezero

@@ -2,6 +2,7 @@
 
 #include "extract.h"
 #include "optimizer.h"
+#include "promises.h"
 #include "properties.h"
 
 #include "llvm/Bitcode/BitcodeReader.h"
@@ -223,6 +224,20 @@ bool Module::runOn(const std::string &Pipeline, const std::string &Function) {
 
 bool Module::runVerified(const std::string &Pipeline) {
   std::lock_guard Lock(Owner->Mutex);
+  return runVerifiedLocked(Pipeline);
+}
+
+bool Module::runMerging(const std::string &Pipeline, const std::string &What,
+                        bool Verify) {
+  std::lock_guard Lock(Owner->Mutex);
+  return codezero::runMerging(
+      What, [&]() -> llvm::Module & { return *IR; },
+      [&] {
+        return Verify ? runVerifiedLocked(Pipeline) : runLocked(Pipeline);
+      });
+}
+
+bool Module::runVerifiedLocked(const std::string &Pipeline) {
   auto Backup = writeBitcode(*IR);
   const bool Changed = runLocked(Pipeline);
   if (!Changed || !llvm::verifyModule(*IR))
@@ -326,6 +341,10 @@ static SmallVector<char, 0> generateFrom(const llvm::Module &M, Target &For,
 
 uint64_t Module::textSize(const CompileOptions &Options) const {
   return executableSize(generate(OutputKind::Object, Options));
+}
+
+uint64_t Module::loadedSize(const CompileOptions &Options) const {
+  return codezero::loadedSize(generate(OutputKind::Object, Options));
 }
 
 std::string Module::generate(OutputKind Kind,

@@ -65,6 +65,9 @@ public:
   // As run, but if the passes leave IR that does not verify, the module is put
   // back to what it was, and counts as unchanged.
   bool runVerified(const std::string &Pipeline);
+  // See promises.h.
+  bool runMerging(const std::string &Pipeline, const std::string &What,
+                  bool Verify);
   // As run, for passes by function, on one of them. Throws LLVMError where it
   // has no body.
   bool runOn(const std::string &Pipeline, const std::string &Function);
@@ -87,6 +90,7 @@ public:
   // Every function with a body.
   std::vector<FunctionSummary> functions() const;
   uint64_t textSize(const CompileOptions &Options) const;
+  uint64_t loadedSize(const CompileOptions &Options) const;
 
   void verify() const;
   void addSizeAttributes();
@@ -111,6 +115,7 @@ private:
   std::shared_ptr<void> holdGlobals() const;
   bool timed(llvm::function_ref<bool(Optimizer &)> Run);
   bool runLocked(const std::string &Pipeline);
+  bool runVerifiedLocked(const std::string &Pipeline);
 
   // In this order analyses go before the IR they describe, and the IR before
   // its context.

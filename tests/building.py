@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from codezero.compiler import executable_size
+from codezero.compiler import loaded_size
 from codezero.compiler.toolchain import CLANG, CLANGXX
 from codezero.driver import records
 from codezero.driver.records import Record
@@ -68,7 +68,7 @@ class Builder:
         return list(records.read(str(self.records)))[-1]
 
     def size(self, name: str) -> int:
-        return executable_size((self.folder / name).read_bytes())
+        return loaded_size((self.folder / name).read_bytes())
 
     def clang_size(self, source: Path | str, *flags: str) -> int:
         compiler = CLANGXX if str(source).endswith(".cpp") else CLANG

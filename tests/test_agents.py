@@ -47,6 +47,8 @@ def test_there_is_an_agent_for_each_task() -> None:
     assert chosen == {
         (Objective.TEXT, Protocol.CLANG): "size",
         (Objective.TEXT, Protocol.PAPER): "size",
+        (Objective.LOADED, Protocol.CLANG): "size",
+        (Objective.LOADED, Protocol.PAPER): "size",
         (Objective.INSTRUCTIONS, Protocol.PAPER): "instructions",
         (Objective.INSTRUCTIONS, Protocol.CLANG): "instructions",
     }

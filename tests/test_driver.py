@@ -48,7 +48,7 @@ def test_an_object_is_smaller_and_its_program_does_the_same(
     assert done.returncode == 0 and not done.stderr, done.stderr.decode()
     record = builder.last_record()
     assert record.object == str(builder.folder / "ours.o") and not record.reason
-    assert builder.size("ours.o") == record.text < record.baseline
+    assert builder.size("ours.o") == record.size < record.baseline
     assert record.baseline == builder.clang_size(EXAMPLES / source, *flags[1:])
     assert record.passes and not record.cached and record.seconds > 0
     assert builder.run(driver, "ours.o", "-o", "program").returncode == 0
@@ -195,7 +195,7 @@ def test_several_sources_and_a_link_in_one_call(builder: Builder) -> None:
 def test_a_source_from_standard_input(builder: Builder) -> None:
     source = (EXAMPLES / "lzss.c").read_bytes()
     done = builder.run(CC, "-Oz", "-x", "c", "-c", "-", "-o", "a.o", stdin=source)
-    assert done.returncode == 0 and builder.size("a.o") == builder.last_record().text
+    assert done.returncode == 0 and builder.size("a.o") == builder.last_record().size
     wrong = builder.run(CC, "-Oz", "-x", "c", "-c", "-", "-o", "a.o", stdin=b"int f( {")
     assert wrong.returncode == 1 and b"<stdin>:1" in wrong.stderr
 
@@ -207,7 +207,7 @@ def test_another_target(builder: Builder) -> None:
     )
     builder.cc(*flags, "-c", "a.c", "-o", "a.o")
     record = builder.last_record()
-    assert builder.size("a.o") == record.text
+    assert builder.size("a.o") == record.size
     assert builder.clang_size("a.c", *flags) == record.baseline
     nowhere = builder.cc("--target=sparc-linux-gnu", "-Oz", "-c", "a.c", "-o", "a.o")
     assert nowhere.count("\n") == 1 and "the object is what clang -Oz makes" in nowhere
@@ -377,7 +377,7 @@ def test_a_compilation_that_is_killed_leaves_nothing(
         assert left == ([] if code else ["a.o"])
         (tmp_path / "a.o").unlink(missing_ok=True)
     builder.cc(*command[1:])
-    assert builder.size("a.o") == builder.last_record().text
+    assert builder.size("a.o") == builder.last_record().size
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mount"), reason="mounting takes root")
@@ -470,8 +470,8 @@ def test_a_report_of_a_build(builder: Builder, tmp_path: Path) -> None:
     record = next(r for r in records.read(str(builder.records)) if r.object.endswith("vm.o"))
     words = shown.stdout.decode()
     assert shown.returncode == 0 and words.count("vm.o") == 1 and "elsewhere" not in words
-    assert f"{record.baseline:,}" in words and f"{record.text:,}" in words
-    assert f"{record.baseline - record.text} bytes of machine code saved" in words
+    assert f"{record.baseline:,}" in words and f"{record.size:,}" in words
+    assert f"{record.baseline - record.size} bytes saved" in words
     assert "1 left to clang: -fsanitize=address works during optimisation" in words
     listed = json.loads(builder.run(codezero, "report", "build", "--json").stdout)
     assert {each["object"] for each in listed} == {f"{build}/vm.o", f"{build}/a<b.o"}
@@ -494,14 +494,14 @@ def test_fortran(builder: Builder) -> None:
     done = builder.run(FC, "-Oz", "-g", "-c", source, "-o", "ours.o")
     assert done.returncode == 0 and not done.stderr
     record = builder.last_record()
-    assert builder.size("ours.o") == record.text < record.baseline and record.passes
+    assert builder.size("ours.o") == record.size < record.baseline and record.passes
     assert builder.run(FC, "ours.o", "-o", "program").returncode == 0
     expected = (EXAMPLES / "expected" / "heat.f90.txt").read_bytes()
     assert builder.run(builder.folder / "program").stdout == expected
     lines = builder.run("objdump", "--dwarf=decodedline", "ours.o").stdout
     assert lines.count(b"heat.f90") > 100, "a debugger finds its lines"
     builder.run(FLANG.require(), "-O2", "-c", source, "-o", "flangs.o")
-    assert record.text < builder.size("flangs.o")
+    assert record.size < builder.size("flangs.o")
 
 
 def contents(builder: Builder, name: str) -> bytes:

@@ -21,8 +21,9 @@ def make(
 ) -> subprocess.CompletedProcess[bytes]:
     """What make has to say, which builds in a folder of that name."""
     variables = (f"OUT={builder.folder / name}", f"CC={compiler}")
-    command = ("make", "-sj2", "-C", FIRMWARE, *variables, *words)
-    done = builder.run(*command, CODEZERO_EFFORT="2", CODEZERO_STRICT="1")
+    done = builder.run(
+        "make", "-sj2", "-C", FIRMWARE, *variables, *words, CODEZERO_EFFORT="2", CODEZERO_STRICT="1"
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done
 

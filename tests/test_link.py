@@ -43,14 +43,14 @@ def test_a_program_is_smaller_and_does_the_same(builder: Builder) -> None:
     builder.cc("-Oz", "-flto", "-c", EXAMPLES / "vm.c", "-o", "a.o")
     assert (builder.folder / "a.o").read_bytes()[:2] == b"BC"
     compiled = builder.last_record()
-    assert compiled.passes and compiled.text < compiled.baseline
+    assert compiled.passes and compiled.size < compiled.baseline
     builder.cc(*LTO, "a.o", "-o", "program")
     linked = builder.last_record()
     assert linked.linked and linked.object == str(builder.folder / "program")
-    assert builder.size("program") == linked.text <= linked.baseline
+    assert builder.size("program") == linked.size <= linked.baseline
     # By clang alone, its bitcode and its link are larger.
     builder.run(CLANG.require(), *LTO, EXAMPLES / "vm.c", "-o", "by-clang")
-    assert linked.text < builder.size("by-clang")
+    assert linked.size < builder.size("by-clang")
     expected = (EXAMPLES / "expected" / "vm.c.txt").read_bytes()
     assert builder.run(builder.folder / "program").stdout == expected
 
@@ -73,17 +73,17 @@ def test_a_link_is_remembered(program: Builder, tmp_path: Path) -> None:
         made.append(((tmp_path / "program").read_bytes(), program.last_record()))
     (first, new), (second, known) = made
     assert first == second and not new.cached and known.cached
-    assert (known.text, known.baseline, known.passes) == (new.text, new.baseline, new.passes)
+    assert (known.size, known.baseline, known.passes) == (new.size, new.baseline, new.passes)
 
 
 def test_the_command(program: Builder) -> None:
     link = (BIN / "codezero", "link")
     done = program.run(*link, "main.o", "sums.o", "-o", "program")
     record = program.last_record()
-    saved = record.baseline - record.text
-    said = f"{record.text} bytes of machine code, {saved} less than by lld's passes"
+    saved = record.baseline - record.size
+    said = f"{record.size} bytes, {saved} less than by lld's passes"
     assert done.returncode == 0 and said in done.stderr.decode() and done.stderr.count(b"\n") == 1
-    assert record.text == program.size("program") and saved >= 0
+    assert record.size == program.size("program") and saved >= 0
     assert record.baseline == clangs_link(program, "main.o", "sums.o")
     assert program.run(program.folder / "program").stdout == b"6 12\n"
 

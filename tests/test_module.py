@@ -23,6 +23,7 @@ from codezero.compiler import (
     PipelineError,
     VerificationError,
     executable_size,
+    loaded_size,
 )
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, CLANGXX, OPT
@@ -120,17 +121,32 @@ def test_bitcode_text_and_object_come_back(sha256: Program) -> None:
     assert ".globl" in module.assembly()
 
 
-def test_executable_size_agrees_with_objdump(sha256: Program, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("measure", "flag"), [(executable_size, "CODE"), (loaded_size, "CONTENTS, ALLOC")]
+)
+def test_sizes_agree_with_objdump(
+    measure: Callable[[bytes], int], flag: str, sha256: Program, tmp_path: Path
+) -> None:
     path = tmp_path / "sha256.o"
     path.write_bytes(Module.parse(sha256.bitcode).object())
     headers = subprocess.run(
         ["objdump", "-h", path], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     sizes = [
-        int(line.split()[2], 16) for line, flags in itertools.pairwise(headers) if "CODE" in flags
+        int(line.split()[2], 16) for line, flags in itertools.pairwise(headers) if flag in flags
     ]
-    assert sizes
-    assert executable_size(path.read_bytes()) == sum(sizes)
+    assert len(sizes) > (flag != "CODE")
+    assert measure(path.read_bytes()) == sum(sizes)
+
+
+def test_what_is_loaded_is_more_than_code() -> None:
+    numbers = ", ".join(f"i32 {number}" for number in range(64))
+    data = f"@table = constant [64 x i32] [{numbers}]\n@zeros = global [999 x i8] zeroinitializer\n"
+    module = parse(data + ADD)
+    assert module.loaded_size() == loaded_size(module.object())
+    assert module.text_size() + 256 <= module.loaded_size() < module.text_size() + 600
+    with pytest.raises(CodegenError):
+        loaded_size(b"this is text")
 
 
 def test_executable_size_rejects_what_is_no_object() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from codezero.agents.agent import read_description
+from codezero.compiler.objectives import Objective
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 
@@ -22,7 +23,7 @@ def agent_for(settings: EpisodeSettings) -> Path:
     """The folder of the agent that comes closest to what it was trained for.
 
     It was trained to choose from these passes, or more; where there are several such, for the same
-    objective, and then for the same protocol.
+    objective, or another that is of code as well, and then for the same protocol.
 
     Raises:
         CodeZeroError: there is none for these passes.
@@ -39,6 +40,7 @@ def agent_for(settings: EpisodeSettings) -> Path:
         fitting,
         key=lambda folder: (
             agents[folder]["objective"] == settings.objective.value,
+            Objective(agents[folder]["objective"]).of_code == settings.objective.of_code,
             agents[folder]["protocol"] == settings.protocol.value,
         ),
     )

@@ -45,7 +45,7 @@ class Options:
     """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent,
     agent:BUDGET, agent:FOLDER, agent:FOLDER:BUDGET, and the same with agent-whole, which chooses
     one list for the whole program."""
-    objective: Literal["text", "instructions"] = "text"
+    objective: Literal["text", "loaded", "instructions"] = "text"
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""

@@ -53,7 +53,7 @@ class Options:
     """Passes to choose from: sound, autophase, or a TOML file."""
     policy: str | None = None
     """Any that evaluate takes, such as agent."""
-    objective: Literal["text", "instructions"] = "text"
+    objective: Literal["text", "loaded", "instructions"] = "text"
     """What the policy is to make small."""
     protocol: Literal["clang", "paper"] = "clang"
     """With or without size attributes."""

@@ -47,7 +47,7 @@ class Options:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="OUT")] = None
     """Where to write the result: .o, .s, .bc, .ll, or .txt for the pass list; for several files a
     folder, which is given objects."""
-    objective: Literal["text", "instructions"] = "text"
+    objective: Literal["text", "loaded", "instructions"] = "text"
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""

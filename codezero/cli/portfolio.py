@@ -38,7 +38,7 @@ class Measure:
     """Programs, chosen by a hash of their names; all without it."""
     max_instructions: int | None = 5_000
     """Of those programs, before optimisation."""
-    objective: Literal["text", "instructions"] = "text"
+    objective: Literal["text", "loaded", "instructions"] = "text"
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""

@@ -84,12 +84,12 @@ def _print_objects(report: Report, everything: bool) -> None:
     rest = len(report.measured) - len(shown)
     if rest:
         rows.append([f"{rest:,} others", "", "", "", "", ""])
-    total = f"{report.baseline / max(report.text, 1):.3f}"
+    total = f"{report.baseline / max(report.size, 1):.3f}"
     took = f"{report.seconds:.1f} s"
-    rows.append(["all", f"{report.baseline:,}", f"{report.text:,}", total, took, ""])
+    rows.append(["all", f"{report.baseline:,}", f"{report.size:,}", total, took, ""])
     print_table(HEADERS, rows, numeric_from=1)
     print(
-        f"\n{report.baseline - report.text:,} bytes of machine code saved; geometric mean "
+        f"\n{report.baseline - report.size:,} bytes saved; geometric mean "
         f"{report.geometric_mean:.3f}"
     )
 
@@ -98,7 +98,7 @@ def _row(report: Report, record: Record) -> list[str]:
     return [
         report.name(record),
         f"{record.baseline:,}",
-        f"{record.text:,}",
+        f"{record.size:,}",
         f"{ratio(record):.3f}",
         "cache" if record.cached else f"{record.seconds:.1f} s",
         record.reason,

@@ -44,7 +44,7 @@ class Fixed:
     """Programs of each corpus, chosen by a hash of their names."""
     max_instructions: int = 2_500
     """Of those programs, before optimisation."""
-    objective: Literal["text", "instructions"] = "text"
+    objective: Literal["text", "loaded", "instructions"] = "text"
     """What is to become small: bytes of machine code, or IR instructions."""
     protocol: Literal["clang", "paper"] = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""

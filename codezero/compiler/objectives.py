@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from codezero._native import CompileOptions, Module
+from codezero._native import CompileOptions, Module, executable_size, loaded_size
 
 
 class Objective(str, enum.Enum):
@@ -16,16 +16,46 @@ class Objective(str, enum.Enum):
     TEXT = "text"
     """Bytes of executable sections after code generation for the module's own target."""
 
+    LOADED = "loaded"
+    """The same of all sections that are loaded and have contents, so that constants (with the
+    relocations that a loader reads for them), first values of variables and tables to unwind by
+    count as well: what a program takes in flash, or of a disk without its symbols."""
+
+    @property
+    def ending(self) -> str:
+        """Passes that every list ends with, as for ``opt -passes=``; empty for none.
+
+        Of -Oz's, those that make what is loaded smaller and are not worth their code where that
+        alone counts: equal constants are one, and tables of addresses are of differences.
+        """
+        return "constmerge,rel-lookup-table-converter" if self is Objective.LOADED else ""
+
+    @property
+    def of_code(self) -> bool:
+        """Whether code has to be generated to measure it."""
+        return self is not Objective.INSTRUCTIONS
+
     def measure(self, module: Module, options: CompileOptions) -> int:
         """The cost of ``module``; code is generated as ``options`` says.
 
         Raises:
-            CodegenError: ``TEXT``, for a target without a code generator.
+            CodegenError: it is one of code, for a target without a code generator.
         """
         if self is Objective.INSTRUCTIONS:
             return module.instruction_count()
-        return module.text_size(options)
+        if self is Objective.TEXT:
+            return module.text_size(options)
+        return module.loaded_size(options)
+
+    def measure_object(self, made: bytes) -> int:
+        """The cost of an object, if it is one of code.
+
+        Raises:
+            CodegenError: this is no object.
+        """
+        assert self.of_code
+        return executable_size(made) if self is Objective.TEXT else loaded_size(made)
 
     @property
     def unit(self) -> str:
-        return "instructions" if self is Objective.INSTRUCTIONS else "bytes"
+        return "bytes" if self.of_code else "instructions"

@@ -11,6 +11,7 @@ A space is a TOML file::
     sound = true                      # false if it may change what a program does
     reason = "why it preserves behaviour"
     requires = ["uniform-target"]     # properties without which the pass is skipped
+    merges = "regions"                # or "functions": what it makes one of, see `Pass.merges`
     verify = true                     # undo the pass where it leaves IR that does not verify
     slow = true                       # trades running time for size: left out by --keep-speed
 
@@ -42,7 +43,8 @@ else:
 
 DEFAULT_SPACE = "sound"
 BUILT_IN_SPACES = ("sound", "autophase")
-PASS_KEYS = {"name", "pipeline", "sound", "reason", "requires", "verify", "slow"}
+PASS_KEYS = {"name", "pipeline", "sound", "reason", "requires", "merges", "verify", "slow"}
+MERGES = ("", "regions", "functions")
 LIST_KEYS = {"name", "passes", "reason"}
 MAX_DEPTH = 50
 """Of nesting in a pipeline: LLVM's parser recurses, and its levels are six."""
@@ -59,6 +61,9 @@ class Pass:
     reason: str
     requires: tuple[str, ...] = ()
     """Properties of a module (`Module.satisfies`) without which the pass is not sound."""
+    merges: str = ""
+    """What the pass makes one of, "regions" or "functions", if it does not compare all that they
+    promise: what is left then is made to promise no more than each (`Module.run_merging`)."""
     verify: bool = False
     """The pass is known to leave broken IR now and then: look, and undo it if so."""
     slow: bool = False
@@ -76,7 +81,7 @@ class Pass:
         """Whether it works on one function at a time, so that `run_on` may run it on one alone."""
         if self.parts:
             return all(part.is_by_function for part in self.parts)
-        return not self.verify and _is_one_adaptor(self.pipeline, "function")
+        return not (self.verify or self.merges) and _is_one_adaptor(self.pipeline, "function")
 
     def run(self, module: Module) -> bool:
         """Run the pass. Returns whether the module changed.
@@ -89,6 +94,8 @@ class Pass:
             return any(changes)
         if not self._is_sound_on(module):
             return False
+        if self.merges:
+            return module.run_merging(self.pipeline, self.merges, self.verify)
         return module.run_verified(self.pipeline) if self.verify else module.run(self.pipeline)
 
     def run_on(self, module: Module, function: str) -> bool:
@@ -275,6 +282,11 @@ def _parse_pass(entry: dict[str, Any], origin: str, module: Module) -> Pass:
     if not isinstance(requires, list):
         raise SpaceError(f"{origin}: pass '{entry['name']}': requires is not a list")
     requires = tuple(map(str, requires))
+    merges = entry.get("merges", "")
+    if merges not in MERGES:
+        raise SpaceError(
+            f"{origin}: pass '{entry['name']}': merges is none of {', '.join(MERGES[1:])}"
+        )
     if _depth(pipeline) > MAX_DEPTH:
         raise SpaceError(f"{origin}: pass '{entry['name']}' nests over {MAX_DEPTH} levels deep")
     try:
@@ -291,6 +303,7 @@ def _parse_pass(entry: dict[str, Any], origin: str, module: Module) -> Pass:
         sound=_boolean(entry, "sound", True, origin),
         reason=str(entry.get("reason", "")),
         requires=requires,
+        merges=merges,
         verify=_boolean(entry, "verify", False, origin),
         slow=_boolean(entry, "slow", False, origin),
     )

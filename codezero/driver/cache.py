@@ -16,7 +16,7 @@ from codezero.driver.messages import Message
 
 BUSY_SECONDS = 5.0
 """That another process may hold the cache's index."""
-FOLDER = "objects-1"
+FOLDER = "objects-2"
 """Of the cache, in the user's: ours to delete. The number is of the format."""
 
 

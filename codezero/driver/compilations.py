@@ -14,10 +14,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from codezero import __version__
-from codezero._native import LLVM_VERSION, CodegenError, CompileOptions, executable_size
+from codezero._native import LLVM_VERSION, CodegenError, CompileOptions
 from codezero.agents.shipped import agent_for
 from codezero.compiler.clang_driver import is_fortran, not_followed
 from codezero.compiler.frontends import compile_options
+from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.driver.cache import ObjectCache
 from codezero.driver.messages import Message, receive, send
@@ -31,7 +32,7 @@ from codezero.search.agent import ONE_TRIAL, AgentPolicy
 from codezero.search.budget import Budget
 from codezero.search.portfolio import TrialLimit
 
-OBJECTIVE, PROTOCOL, SPACE = "text", "clang", "sound"
+OBJECTIVE, PROTOCOL, SPACE = Objective.LOADED, "clang", "sound"
 LLD_OPTIONS = CompileOptions(slp_vectorize=True, function_sections=True, data_sections=True)
 """How lld generates code."""
 _NEEDS_LINK_TIME_PASSES = re.compile(rb"llvm\.(public\.)?type\.(test|checked)")
@@ -157,19 +158,19 @@ class Compilations:
         sent = choice["pipeline"]
         send(connection, {"answer": "list", "pipeline": sent})
         said, _ = receive(connection)
-        text = _size(Path(said["linked"]).read_bytes(), 0)
+        size = _size(Path(said["linked"]).read_bytes(), 0)
         if kept is None:
             baseline = _size(Path(said["by_lld"]).read_bytes(), 0)
-            if text >= baseline:
-                text = baseline
+            if size >= baseline:
+                size = baseline
                 choice.update(pipeline="", passes=[])
                 choice["reason"] = choice["reason"] or "lld's passes make it as small"
-            choice["saved"] = baseline - text
+            choice["saved"] = baseline - size
             if cache is not None:
                 cache.put(key, choice, b"")
         record = {
-            "text": text,
-            "baseline": text + choice["saved"],
+            "size": size,
+            "baseline": size + choice["saved"],
             **{name: choice[name] for name in ("passes", "seconds", "reason")},
             "cached": kept is not None,
             "linked": True,
@@ -304,16 +305,16 @@ def _agree(connection: socket.socket, result: Optimized) -> tuple[Message, bytes
 
 
 def _size(made: bytes, measured: int) -> int:
-    """Bytes of machine code; what was measured, where that cannot be told of an object."""
+    """Bytes that are loaded; what was measured, where that cannot be told of an object."""
     try:
-        return executable_size(made)
+        return OBJECTIVE.measure_object(made)
     except CodegenError:
         return measured
 
 
-def _message(by: str, result: Optimized, text: int, baseline: int) -> Message:
+def _message(by: str, result: Optimized, size: int, baseline: int) -> Message:
     record = {
-        "text": text,
+        "size": size,
         "baseline": baseline,
         "passes": list(result.passes) if by == "us" else [],
         "seconds": round(result.seconds, 3),

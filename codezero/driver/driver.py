@@ -279,8 +279,8 @@ class _Driver:
             return self._run_clang(job) + note
         outputs.record(self._settings, output, output, record)
         if self._tells:
-            saved = record["baseline"] - record["text"]
-            told = f"{record['text']:,} bytes of machine code, {saved:,} less than by lld's passes"
+            saved = record["baseline"] - record["size"]
+            told = f"{record['size']:,} bytes, {saved:,} less than by lld's passes"
             messages += os.fsencode(f"{self._name}: {output}: {told}\n")
         return messages
 

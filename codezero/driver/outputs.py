@@ -82,7 +82,7 @@ def record(settings: DriverSettings, output: str, source: str, said: Message) ->
     """Leave a record of an object; see `codezero.driver.records`."""
     if settings.records == OFF:
         return
-    fields = {"text": 0, "baseline": 0, "looked_at": "text" in said, **said}
+    fields = {"size": 0, "baseline": 0, "looked_at": "size" in said, **said}
     fields["passes"] = tuple(fields.get("passes", ()))
     output, source = as_text(os.path.abspath(output)), as_text(os.path.abspath(source))
     records.append(

@@ -19,8 +19,8 @@ class Record(NamedTuple):
     object: str
     """The file, absolute."""
     source: str
-    text: int
-    """Bytes of machine code."""
+    size: int
+    """Bytes that are loaded: machine code, constants, first values of variables and the like."""
     baseline: int
     """Of what clang -Oz makes."""
     passes: tuple[str, ...] = ()

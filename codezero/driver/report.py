@@ -54,7 +54,7 @@ class Report:
 
     def _sorted(self, linked: bool) -> list[Record]:
         chosen = (each for each in self.records if each.looked_at and each.linked == linked)
-        return sorted(chosen, key=lambda record: (record.text - record.baseline, record.object))
+        return sorted(chosen, key=lambda record: (record.size - record.baseline, record.object))
 
     @cached_property
     def left_alone(self) -> Counter[str]:
@@ -62,9 +62,9 @@ class Report:
         return Counter(record.reason for record in self.records if not record.looked_at)
 
     @property
-    def text(self) -> int:
-        """Bytes of machine code of all that were measured."""
-        return sum(record.text for record in self.measured)
+    def size(self) -> int:
+        """Bytes that are loaded of all that were measured."""
+        return sum(record.size for record in self.measured)
 
     @property
     def baseline(self) -> int:
@@ -89,7 +89,7 @@ class Report:
         for record in self.measured:
             for name in set(record.passes):
                 lists[name] += 1
-                saved[name] += record.baseline - record.text
+                saved[name] += record.baseline - record.size
         return [(name, lists[name], saved[name]) for name, _ in saved.most_common()]
 
     def name(self, record: Record) -> str:
@@ -100,7 +100,7 @@ class Report:
 
 def ratio(record: Record) -> float:
     """-Oz over ours: above 1 is smaller."""
-    return max(record.baseline, 1) / max(record.text, 1)
+    return max(record.baseline, 1) / max(record.size, 1)
 
 
 def histogram(ratios: Iterable[float], edges: Sequence[float]) -> list[int]:

@@ -39,7 +39,7 @@ tr.total td { font-weight: 600; }
 
 def render(report: Report) -> str:
     """The page."""
-    saved = report.baseline - report.text
+    saved = report.baseline - report.size
     last = max((record.time for record in report.records), default=0.0)
     share = saved / max(report.baseline, 1)
     cached = sum(record.cached for record in report.measured)
@@ -52,8 +52,9 @@ def render(report: Report) -> str:
     )
     parts = [
         f"<h1>{escape(report.folder.name or '/')}</h1>",
-        f"<p class='soft'>{escape(str(report.folder))} &middot; machine code as codezero-cc made it"
-        f" &middot; {datetime.fromtimestamp(last):%Y-%m-%d %H:%M}</p>",
+        f"<p class='soft'>{escape(str(report.folder))} &middot; code, constants and values of "
+        f"variables, as codezero-cc made them &middot; "
+        f"{datetime.fromtimestamp(last):%Y-%m-%d %H:%M}</p>",
         f"<div class='figures'>{''.join(figures)}</div>",
         "<h2>How much smaller</h2>",
         "<p class='soft'>Objects by the size of -Oz over ours.</p>",
@@ -119,10 +120,10 @@ def _passes(report: Report) -> str:
 
 
 def _objects(report: Report) -> str:
-    saved = report.baseline - report.text
+    saved = report.baseline - report.size
     total = [
-        *("all", f"{report.baseline:,}", f"{report.text:,}", f"{saved:,}"),
-        *(f"{report.baseline / max(report.text, 1):.3f}", ""),
+        *("all", f"{report.baseline:,}", f"{report.size:,}", f"{saved:,}"),
+        *(f"{report.baseline / max(report.size, 1):.3f}", ""),
     ]
     rows = [_row(total, kind="total"), *(_record(report, record) for record in report.measured)]
     return _table(["object", "-Oz", "ours", "saved", "-Oz over ours", "passes"], rows)
@@ -145,8 +146,8 @@ def _record(report: Report, record: Record) -> str:
         [
             escape(report.name(record)),
             f"{record.baseline:,}",
-            f"{record.text:,}",
-            f"{record.baseline - record.text:,}",
+            f"{record.size:,}",
+            f"{record.baseline - record.size:,}",
             f"{ratio(record):.3f}",
             escape(" ".join(record.passes) or record.reason),
         ]

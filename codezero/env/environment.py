@@ -53,7 +53,7 @@ class PhaseOrderingEnv(Session, gymnasium.Env[Observation, np.int64]):
     Args:
         programs: a `Program`, a path, or an iterable of these; see `ProgramSource`.
         space: name of a built-in pass space, a TOML file, or a `PassSpace`.
-        objective: ``"instructions"`` or ``"text"``.
+        objective: ``"instructions"``, ``"text"`` or ``"loaded"``.
         protocol: ``"clang"`` or ``"paper"``.
         max_steps: length of an episode (the paper's 45).
         observe: parts to append to the observation: ``"sizes"``, ``"margins"``, ``"shape"``.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import math
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codezero._native import SHAPE_FEATURES, CodegenError, LLVMError, Module, executable_size
+from codezero._native import SHAPE_FEATURES, CodegenError, LLVMError, Module
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
@@ -42,10 +43,11 @@ GROWTH_FACTOR, GROWTH_ALLOWANCE = 4, 3_000
 """An episode ends when instructions exceed factor x start + allowance: nested unrolling and
 inlining can otherwise grow a program without bound."""
 
-SLOWER_BY_OTHERS = 1.5
-"""Times a processor's time that a list may take by the clock, where it has a limit."""
+OVER_LIMIT = 1.5
+"""Times its limit that a list has in the middle of a pass, which ends with its process alone."""
 LEAST_PATIENCE = 0.2
-"""Seconds that it has in any case."""
+"""Seconds of a processor that it has in any case."""
+POLL_SECONDS = 0.02
 
 Observation = npt.NDArray[np.float32]
 
@@ -206,7 +208,7 @@ class Made(NamedTuple):
     """A program that passes have made, ready for code generation."""
 
     finish_changed: bool
-    """Whether `FINISH` changed it."""
+    """Whether `FINISH` or the ending of the objective changed it."""
     cost: int
     bitcode: bytes
     object: bytes | None = None
@@ -245,6 +247,24 @@ class _State:
         return replace(self, module=self.module.clone(), observation=self.observation.copy())
 
 
+class _Clock:
+    """A processor's time that a thread takes, which any thread may read."""
+
+    def __init__(self) -> None:
+        self._id: int | None = None
+        self._began = 0.0
+
+    def start(self) -> None:
+        """Begin, in the thread whose time it is."""
+        number = time.pthread_getcpuclockid(threading.get_ident())
+        self._began = time.clock_gettime(number)
+        self._id = number
+
+    def seconds(self) -> float:
+        """Since the start; 0 before it."""
+        return 0.0 if self._id is None else time.clock_gettime(self._id) - self._began
+
+
 class Episode:
     """A program under optimisation. Methods may end the process: run it in a worker.
 
@@ -252,14 +272,14 @@ class Episode:
         threads: that it may use, where it has several states of the program to look at.
         for_objects: whether objects are what is wanted. Those that are generated to measure the
             cost are kept, then, and the cost at the start is estimated, since code generation for
-            what no pass has seen takes longer than for anything after it. Takes objective ``text``.
+            what no pass has seen takes longer than for anything after it. The objective is of code.
     """
 
     def __init__(
         self, settings: EpisodeSettings, threads: int = 1, for_objects: bool = False
     ) -> None:
-        if for_objects and settings.objective is not Objective.TEXT:
-            raise ValueError("no objects are generated for other objectives than text")
+        if for_objects and not settings.objective.of_code:
+            raise ValueError("no objects are generated for an objective that is not of code")
         self.settings = settings
         self._for_objects = for_objects
         self._threads = threads
@@ -279,11 +299,11 @@ class Episode:
 
         Args:
             costs: the program's, where they are known: measuring them takes an -Oz run, and with
-                objective ``text`` two code generations.
+                an objective of code two code generations.
 
         Raises:
             ProgramError: bitcode that cannot be parsed or does not verify.
-            CodegenError: objective ``text``, if there is no code for what the baseline makes of it,
+            CodegenError: an objective of code, if there is none for what the baseline makes of it,
                 as for a target without a code generator.
         """
         before, self._program = self._program, program
@@ -420,20 +440,29 @@ class Episode:
             most_work: see `Session.try_lists`.
         """
         most_seconds = most_work * self._baseline_seconds
-        futures = [self._pool.submit(self._try_list, each, most_seconds) for each in lists]
-        rounds = math.ceil(len(lists) / self._threads)
-        patience = SLOWER_BY_OTHERS * rounds * most_seconds
-        wait(futures, None if math.isinf(patience) else max(patience, LEAST_PATIENCE))
+        clocks = [_Clock() for _ in lists]
+        futures = [
+            self._pool.submit(self._try_list, each, most_seconds, clock)
+            for each, clock in zip(lists, clocks, strict=True)
+        ]
+        if math.isinf(most_seconds):
+            wait(futures)
+        patience = max(OVER_LIMIT * most_seconds, LEAST_PATIENCE)
+        while wait(futures, POLL_SECONDS).not_done:
+            running = [c for f, c in zip(futures, clocks, strict=True) if f.running()]
+            if running and all(clock.seconds() > patience for clock in running):
+                break  # those that wait for a thread would wait for ever
         given_up = (None, None, Tried(None, (), patience, is_running=True))
         results = [future.result() if future.done() else given_up for future in futures]
         self._tried = [(module, measured) for module, measured, _ in results]
         return [tried for _, _, tried in results]
 
     def _try_list(
-        self, actions: Sequence[int], most_seconds: float
+        self, actions: Sequence[int], most_seconds: float, clock: _Clock
     ) -> tuple[Module, _Measured | None, Tried]:
         module, changed = self._fresh(), []
-        began, began_thread = time.perf_counter(), time.thread_time()
+        began = time.perf_counter()
+        clock.start()
         measured: _Measured | None = None
         with contextlib.suppress(LLVMError):
             for action in actions:
@@ -441,9 +470,10 @@ class Episode:
                     changed.append(action)
                     if module.instruction_count() > self._max_instructions:
                         break
-                if time.thread_time() - began_thread > most_seconds:
+                if clock.seconds() > most_seconds:
                     break
             else:
+                self._end(module)
                 measured = self._measure_or_initial(module)
         cost = None if measured is None else measured.cost
         return module, measured, Tried(cost, tuple(changed), time.perf_counter() - began)
@@ -465,10 +495,16 @@ class Episode:
         """Finish a module, of this cost if it is known."""
         module = module.clone()
         changed = module.run(FINISH)
+        changed |= self._end(module)
         module.verify()
         if changed or measured is None:
             measured = self._measure(module)
         return Made(changed, measured.cost, module.bitcode(), measured.object)
+
+    def _end(self, module: Module) -> bool:
+        """Run what every list ends with; whether that changed anything."""
+        ending = self.settings.objective.ending
+        return bool(ending) and module.run(ending)
 
     def baseline_bitcode(self) -> bytes:
         """The program as the baseline makes it."""
@@ -501,7 +537,8 @@ class Episode:
         # Clang has to generate it where it is to give warnings, or the target is known from flags
         # alone, as no function says for what it is.
         is_clangs = module.has_warned or not module.functions()
-        return _Measured(executable_size(made), None if is_clangs else made)
+        size = self.settings.objective.measure_object(made)
+        return _Measured(size, None if is_clangs else made)
 
     def _measure_costs(self, module: Module) -> Costs:
         """Of a program at the start, and as the baseline makes it."""

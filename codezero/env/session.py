@@ -323,8 +323,8 @@ class Session:
 
         Args:
             most_work: times as long as the baseline that a list may take before it is given up.
-                After every pass by the processor's time, which depends less than the wall's on
-                what else the machine does; in the middle of a pass by the wall's.
+                By the processor's time, which depends less than the wall's on what else the
+                machine does.
 
         Ends the episode. They have as much time together as `LIST_STEPS` passes have in `step`, for
         each of them that a thread tries.
