@@ -326,6 +326,17 @@ NB_MODULE(_native, M) {
                std::to_string(Self.instructionCount()) + " instructions>";
       });
 
+  M.def(
+      "is_thin_lto",
+      [](nb::bytes File) {
+        const std::string_view Bytes = view(File);
+        nb::gil_scoped_release Release;
+        return isThinLTO(llvm::StringRef(Bytes.data(), Bytes.size()));
+      },
+      "file"_a,
+      "Whether bitcode, or a member of an archive, is for ThinLTO. False for "
+      "anything else.");
+
   const auto DefineSize = [&](const char *Name,
                               uint64_t (*Size)(llvm::StringRef),
                               const char *Doc) {

@@ -7,11 +7,13 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
+#include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/InstrTypes.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Object/Archive.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/CommandLine.h"
@@ -403,6 +405,41 @@ void Target::keep(std::unique_ptr<Target> Used, const Module &M) {
   }
   Kept.ByDescription[Used->Description].push_back(std::move(Used));
   ++Kept.Number;
+}
+
+static bool isThinBitcode(MemoryBufferRef File) {
+  auto Contents = getBitcodeFileContents(File);
+  if (!Contents) {
+    consumeError(Contents.takeError());
+    return false;
+  }
+  return any_of(Contents->Mods, [](BitcodeModule &Mod) {
+    auto Info = Mod.getLTOInfo();
+    if (!Info) {
+      consumeError(Info.takeError());
+      return false;
+    }
+    return Info->IsThinLTO && Info->HasSummary;
+  });
+}
+
+bool isThinLTO(StringRef File) {
+  const MemoryBufferRef Buffer(File, "file");
+  if (!File.starts_with("!<arch>\n") && !File.starts_with("!<thin>\n"))
+    return isThinBitcode(Buffer);
+  Error Problem = Error::success();
+  object::Archive Members(Buffer, Problem);
+  bool IsThin = false;
+  if (!Problem)
+    for (const auto &Member : Members.children(Problem)) {
+      auto Contents = Member.getMemoryBufferRef();
+      if (Contents)
+        IsThin |= isThinBitcode(*Contents);
+      else
+        consumeError(Contents.takeError());
+    }
+  consumeError(std::move(Problem));
+  return IsThin;
 }
 
 // Constants that have addresses in them, in code that may be loaded anywhere:

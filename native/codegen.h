@@ -73,6 +73,10 @@ private:
   std::string Description;
 };
 
+// Whether bitcode, or a member of an archive, is to be optimised a module at a
+// time as it is linked. False for what is neither.
+bool isThinLTO(llvm::StringRef File);
+
 // Bytes in the executable sections of an object file. Throws CodegenError for
 // bytes that are no object file.
 uint64_t executableSize(llvm::StringRef Object);

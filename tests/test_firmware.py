@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from building import CC, Builder
+from building import BIN, CC, Builder
 from conftest import EXAMPLES
 
 from codezero.compiler.toolchain import CLANG
@@ -35,19 +35,24 @@ def test_the_host_writes_what_is_expected(builder: Builder) -> None:
     assert done.returncode == 0 and done.stdout == EXPECTED
 
 
-@pytest.mark.parametrize("lto", ["", "LTO=1"], ids=["objects", "lto"])
+@pytest.mark.parametrize("lto", [(), ("LTO=1",)], ids=["objects", "whole"])
 @pytest.mark.parametrize(
     ("board", "qemu"), [("lm3s", "qemu-system-arm"), ("virt", "qemu-system-riscv32")]
 )
 def test_an_image_is_smaller_and_does_the_same(
-    builder: Builder, board: str, qemu: str, lto: str
+    builder: Builder, board: str, qemu: str, lto: tuple[str, ...]
 ) -> None:
-    words = (f"BOARD={board}", *lto.split())
+    words = (f"BOARD={board}", *lto)
     make(builder, "clang", CLANG.require(), *words)
-    built = make(builder, "ours", CC, *words)
-    assert not built.stderr, built.stderr.decode()
+    if lto:
+        words = (*words, f"LINKER={BIN / 'codezero'} link")
+        compiler: str | Path = CLANG.require()
+    else:
+        compiler = CC
+    built = make(builder, "ours", compiler, *words)
+    assert bool(lto) == (b"less than by lld's passes" in built.stderr) == bool(built.stderr)
     assert builder.size("ours/node") < builder.size("clang/node")
     assert builder.last_record().linked == bool(lto)
     if shutil.which(qemu) is None:
         pytest.skip(f"{qemu} is not installed")
-    assert make(builder, "ours", CC, *words, "run").stdout == EXPECTED
+    assert make(builder, "ours", compiler, *words, "run").stdout == EXPECTED

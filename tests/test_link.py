@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
-from building import BIN, CC, CXX, Builder, kill_servers
+from building import BIN, Builder
 from conftest import EXAMPLES
 
-from codezero.compiler.toolchain import CLANG
+from codezero.compiler.toolchain import CLANG, CLANGXX
 from codezero.driver import records
 
+LINK = (BIN / "codezero", "link")
 LTO = ("-Oz", "-flto", "-fuse-ld=lld")
+UNOPTIMISED = ("-Xclang", "-disable-llvm-passes")
 
 
 @pytest.fixture
@@ -28,116 +31,133 @@ def program(builder: Builder) -> Builder:
         f"int add(int *p, int n) {body % 1}int twice(int *p, int n) {body % 2}"
         f"int thrice(int *p, int n) {body % 3}"
     )
-    builder.run(CLANG.require(), "-Oz", "-flto", "-c", "main.c", "sums.c")
+    clang(builder, "-Oz", "-flto", "-c", "main.c", "sums.c")
     return builder
 
 
-def clangs_link(builder: Builder, *arguments: str) -> int:
-    """The size of a program that clang links with lld."""
-    done = builder.run(CLANG.require(), *LTO, *arguments, "-o", "by-clang")
-    assert done.returncode == 0
-    return builder.size("by-clang")
+def clang(builder: Builder, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run clang, or clang++ for C++."""
+    is_cxx = any(str(word).endswith(".cpp") for word in arguments)
+    return builder.run((CLANGXX if is_cxx else CLANG).require(), *arguments)
 
 
-def test_a_program_is_smaller_and_does_the_same(builder: Builder) -> None:
-    builder.cc("-Oz", "-flto", "-c", EXAMPLES / "vm.c", "-o", "a.o")
-    assert (builder.folder / "a.o").read_bytes()[:2] == b"BC"
-    compiled = builder.last_record()
-    assert compiled.passes and compiled.size < compiled.baseline
-    builder.cc(*LTO, "a.o", "-o", "program")
-    linked = builder.last_record()
-    assert linked.linked and linked.object == str(builder.folder / "program")
-    assert builder.size("program") == linked.size <= linked.baseline
-    # By clang alone, its bitcode and its link are larger.
-    builder.run(CLANG.require(), *LTO, EXAMPLES / "vm.c", "-o", "by-clang")
-    assert linked.size < builder.size("by-clang")
-    expected = (EXAMPLES / "expected" / "vm.c.txt").read_bytes()
+@pytest.mark.parametrize(
+    ("source", "flags"),
+    [
+        ("vm.c", UNOPTIMISED),
+        ("vm.c", ("-g", "-fPIC")),
+        ("solver.cpp", (*UNOPTIMISED, "-ffunction-sections")),
+    ],
+)
+def test_a_program_is_smaller_and_does_the_same(
+    builder: Builder, source: str, flags: tuple[str, ...]
+) -> None:
+    clang(builder, *LTO, EXAMPLES / source, "-o", "by-clang")
+    clang(builder, "-Oz", "-flto", *flags, "-c", EXAMPLES / source, "-o", "a.o")
+    mode = ["--driver-mode=g++"] if source.endswith(".cpp") else []
+    done = builder.run(*LINK, *mode, "a.o", "-o", "program")
+    assert done.returncode == 0 and b"less than by lld's passes" in done.stderr
+    record = builder.last_record()
+    assert record.linked and record.object == str(builder.folder / "program")
+    assert builder.size("program") == record.size <= record.baseline
+    if flags[:2] == UNOPTIMISED:
+        assert record.passes and record.size < builder.size("by-clang")
+    expected = (EXAMPLES / "expected" / f"{source}.txt").read_bytes()
     assert builder.run(builder.folder / "program").stdout == expected
 
 
-def test_sources_to_a_program_in_one_call(builder: Builder) -> None:
-    source = EXAMPLES / "lzss.c"
-    builder.cc(*LTO, source, "-o", "program", "-Wl,-Map=map")
-    compiled, linked = records.read(str(builder.records))
-    assert not compiled.linked and compiled.source == str(source) and linked.linked
-    expected = (EXAMPLES / "expected" / "lzss.c.txt").read_bytes()
-    assert builder.run(builder.folder / "program").stdout == expected
-    assert b"main" in (builder.folder / "map").read_bytes()
-
-
-def test_a_link_is_remembered(program: Builder, tmp_path: Path) -> None:
-    cache = str(tmp_path / "cache")
-    made = []
-    for _ in range(2):
-        program.cc(*LTO, "main.o", "sums.o", "-o", "program", CODEZERO_CACHE=cache)
-        made.append(((tmp_path / "program").read_bytes(), program.last_record()))
-    (first, new), (second, known) = made
-    assert first == second and not new.cached and known.cached
-    assert (known.size, known.baseline, known.passes) == (new.size, new.baseline, new.passes)
-
-
-def test_the_command(program: Builder) -> None:
-    link = (BIN / "codezero", "link")
-    done = program.run(*link, "main.o", "sums.o", "-o", "program")
+def test_what_is_said_and_recorded(program: Builder) -> None:
+    done = program.run(*LINK, "main.o", "sums.o", "-o", "program", "-Wl,-Map=map")
     record = program.last_record()
     saved = record.baseline - record.size
-    said = f"{record.size} bytes, {saved} less than by lld's passes"
-    assert done.returncode == 0 and said in done.stderr.decode() and done.stderr.count(b"\n") == 1
-    assert record.size == program.size("program") and saved >= 0
-    assert record.baseline == clangs_link(program, "main.o", "sums.o")
+    said = f"codezero link: program: {record.size:,} bytes, {saved:,} less than by lld's passes\n"
+    assert done.returncode == 0 and done.stderr.decode() == said and not done.stdout
+    assert record.size == program.size("program")
+    clang(program, *LTO, "main.o", "sums.o", "-o", "by-clang")
+    assert record.baseline == program.size("by-clang")
     assert program.run(program.folder / "program").stdout == b"6 12\n"
-
-    shared = program.run(*link, "-shared", "-O2", "sums.o", "-o", "sums.so")
-    assert shared.returncode == 0 and program.last_record().object.endswith("sums.so")
-    assert b"thrice" in program.run("nm", "-D", program.folder / "sums.so").stdout
+    assert b"by-clang" not in (program.folder / "map").read_bytes()
 
     listed = program.run(BIN / "codezero", "report", "--json").stdout
-    assert [each["linked"] for each in json.loads(listed)] == [True, True]
+    assert [each["linked"] for each in json.loads(listed)] == [True]
     assert b"lld's passes" in program.run(BIN / "codezero", "report").stdout
     page = program.folder / "report.html"
     assert program.run(BIN / "codezero", "report", "--html", page).returncode == 0
     assert "Linked as a whole" in page.read_text()
 
 
-def test_what_is_not_linked(program: Builder) -> None:
-    link = (BIN / "codezero", "link")
-    lost = program.run(*link, "main.o", "-o", "program")
-    clangs = program.run(CLANG.require(), *LTO, "main.o", "-o", "program")
+def test_kinds_of_links(program: Builder) -> None:
+    """With symbols that are seen from outside, archives, and objects that are not bitcode."""
+    shared = program.run(*LINK, "-shared", "sums.o", "-o", "sums.so", "-Wl,--trace")
+    assert shared.returncode == 0 and shared.stdout.count(b"sums.o") == 1, "lld speaks once"
+    assert b"thrice" in program.run("nm", "-D", program.folder / "sums.so").stdout
+    program.run("llvm-ar-22", "rcs", "libsums.a", "sums.o")
+    assert program.run(*LINK, "main.o", "-L.", "-lsums", "-o", "a").returncode == 0
+    clang(program, "-Oz", "-c", "main.c")
+    assert program.run(*LINK, "main.o", "libsums.a", "-static", "-o", "b").returncode == 0
+    for name in ("a", "b"):
+        assert program.run(program.folder / name).stdout == b"6 12\n"
+    assert len(list(records.read(str(program.records)))) == 3
+
+
+def test_what_is_lld_alone_to_link(program: Builder) -> None:
+    lost = program.run(*LINK, "main.o", "-o", "program", CODEZERO_STRICT="1")
+    clangs = clang(program, *LTO, "main.o", "-o", "program")
     assert (lost.returncode, lost.stderr) == (clangs.returncode, clangs.stderr)
     assert b"undefined symbol: add" in lost.stderr and not (program.folder / "program").exists()
-    program.run(CLANG.require(), "-Oz", "-c", "main.c", "sums.c")
-    native = program.run(*link, "main.o", "sums.o", "-o", "program")
-    assert (
-        native.returncode == 0
-        and native.stderr == b"codezero link: nothing of it is bitcode (-flto)\n"
-    )
-    assert program.run(program.folder / "program").stdout == b"6 12\n"
-    missing = program.run(*link, "main.o", CODEZERO_LLD="/no/such/lld")
-    assert missing.returncode == 2 and b"lld is not installed" in missing.stderr
-    assert program.run(*link).returncode == 2 and program.run(*link, "--help").returncode == 0
+    clang(program, "-Oz", "-flto=thin", "-c", "sums.c", "-o", "thin.o")
+    clang(program, "-Oz", "-c", "main.c", "-o", "native.o")
+    clang(program, "-Oz", "-c", "sums.c", "-o", "native2.o")
+    for words, reason in (
+        (("native.o", "native2.o"), "nothing of it is bitcode"),
+        (("main.o", "thin.o"), "thin.o is for ThinLTO"),
+        (("main.c", "sums.c"), "sources are to be compiled first"),
+        (("main.o", "sums.o", "-Wl,--lto-O0"), "--lto-O0 stays lld's"),
+        (("main.o", "sums.o", "-Wl,--icf=all", "-Wl,-mllvm,-x86-asm-syntax=att"), "stays lld's"),
+    ):
+        done = program.run(*LINK, *words, "-o", "program", CODEZERO_STRICT="1")
+        assert done.returncode == 0 and reason in done.stderr.decode()
+        assert done.stderr.count(b"\n") == 1
+        assert program.run(program.folder / "program").stdout == b"6 12\n"
+    written = program.run(*LINK, "main.o", "sums.o", "-o", "-")
+    assert written.stdout.count(b"\x7fELF") == 1
+    assert not list(records.read(str(program.records)))
 
 
-def test_passes_that_only_a_linker_has(builder: Builder) -> None:
+def test_passes_that_only_lld_runs(builder: Builder) -> None:
     (builder.folder / "a.cpp").write_text(
         "#include <cstdio>\nstruct A { virtual int f() { return 1; } virtual ~A() {} };\n"
         "struct B : A { int f() override { return 2; } };\n"
         'int main(int n, char **) { A *a = n > 1 ? new A : new B; std::printf("%d\\n", a->f()); }\n'
     )
-    flags = ("-fvisibility=hidden", "-fwhole-program-vtables")
-    done = builder.run(CXX, *LTO, *flags, "a.cpp", "-o", "program")
-    assert done.returncode == 0 and "checks types" in builder.last_record().reason
+    flags = ("-fvisibility=hidden", "-fwhole-program-vtables", "-flto", "-Oz")
+    clang(builder, *flags, "-c", "a.cpp")
+    done = builder.run(*LINK, "--driver-mode=g++", *flags, "a.o", "-o", "program")
+    assert done.returncode == 0 and b"checks types" in done.stderr
     assert builder.run(builder.folder / "program").stdout == b"2\n"
 
 
-def test_a_server_that_is_lost(program: Builder, tmp_path: Path) -> None:
-    (tmp_path / "run" / "codezero").mkdir(parents=True)
-    (tmp_path / "run" / "codezero").chmod(0o777)
-    runtime = {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
-    words = program.cc(*LTO, "main.o", "sums.o", "-o", "program", **runtime)
-    assert words.count("\n") == 1 and "lld runs its own passes" in words
-    assert program.size("program") == clangs_link(program, "main.o", "sums.o")
-    strict = program.run(CC, *LTO, "main.o", "sums.o", "-o", "b", **runtime, CODEZERO_STRICT="1")
-    assert strict.returncode == 1 and not (program.folder / "b").exists()
-    assert kill_servers(program.runtime) >= 0
-    program.cc(*LTO, "main.o", "sums.o", "-o", "program")
-    assert program.last_record().linked
+def test_bad_input(program: Builder) -> None:
+    missing = program.run(*LINK, "main.o", CODEZERO_LLD="/no/such/lld")
+    assert missing.returncode == 2 and b"lld is not installed" in missing.stderr
+    assert program.run(*LINK).returncode == 2 and program.run(*LINK, "--help").returncode == 0
+    assert program.run(*LINK, "nowhere.o").returncode == 1
+    version = program.run(*LINK, "--version")
+    assert version.returncode == 0 and b"clang version" in version.stdout
+    done = program.run(*LINK, "main.o", "sums.o", CODEZERO_BUDGET="soon")
+    assert done.returncode == 2 and b"CODEZERO_BUDGET" in done.stderr
+
+
+@pytest.mark.parametrize("of", ["--lto-emit-llvm", "/program.o"], ids=["merging", "linking"])
+def test_a_fault_leaves_what_lld_has_made(program: Builder, of: str) -> None:
+    linker = program.folder / "ld.lld"
+    linker.write_text(
+        f'#!/bin/sh\ncase "$*" in *{of}*) echo "no room" >&2; exit 1;; esac\nexec ld.lld-22 "$@"\n'
+    )
+    linker.chmod(0o755)
+    words = (*LINK, f"--ld-path={linker}", "main.o", "sums.o", "-o", "program")
+    for strict, code in (("0", 0), ("1", 2)):
+        done = program.run(*words, CODEZERO_STRICT=strict)
+        assert done.returncode == code and b"(no room)" in done.stderr
+        assert done.stderr.count(b"\n") == 1
+        assert program.run(program.folder / "program").stdout == b"6 12\n"

@@ -23,7 +23,7 @@ COMMANDS = {
     "curve": "Draw what training runs reached on validation",
     "world": "Show what a trained world model foresees of what passes do",
     "export": "Write a trained policy as an agent that needs no PyTorch",
-    "link": "Link whole programs, with passes chosen for each",
+    "link": "Optimise a whole program as one while it is linked",
     "report": "Show what the drivers of a build have saved",
     "fuzz": "Run random pass sequences and reduce what goes wrong",
     "doctor": "Say what is installed, what is missing and how to install it",

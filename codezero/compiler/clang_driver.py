@@ -75,12 +75,11 @@ def _first(command: Sequence[str]) -> str:
 
 
 def is_compilation(command: Sequence[str]) -> bool:
-    """Whether a job makes an object of one source, or bitcode for a link to optimise."""
-    action = "-emit-llvm-bc" if is_for_link_time(command) else "-emit-obj"
+    """Whether a job makes an object of one source."""
     return (
         is_compiler(command)
-        and action in command
-        and not any(_OTHER_ACTIONS.fullmatch(word) for word in command if word != action)
+        and "-emit-obj" in command
+        and not any(map(_OTHER_ACTIONS.fullmatch, command))
         and command[-3:-2] == ("-x",)
         and command[-2] in _LANGUAGES[_first(command)]
         and "-o" in command
@@ -92,17 +91,7 @@ def is_fortran(command: Sequence[str]) -> bool:
     return _first(command) == "-fc1"
 
 
-def is_for_link_time(command: Sequence[str]) -> bool:
-    """Whether clang's compilation leaves code generation to a link of whole programs."""
-    whole = "-flto=full" in command and "-ffat-lto-objects" not in command
-    return whole and _first(command) == "-cc1"
-
-
-LINK_TIME = frozenset(("-flto=full", "-flto-unit"))
-"""Words of such a compilation that change no pass but the last, which writes bitcode."""
-
-
-_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-.*|-f?dump-.*|-fsyntax-only|-E|-S|-print-.*")
+_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-(?!obj$).*|-f?dump-.*|-fsyntax-only|-E|-S|-print-.*")
 """Words that make of a compilation something else, whatever stands before."""
 
 
@@ -256,6 +245,7 @@ _FOLLOWED_WITH_VALUE = frozenset(
         *("-mrelocation-model", "-pic-level", "-target-cpu", "-tune-cpu", "-target-feature"),
         *("-target-abi", "-mfloat-abi", "-stack-protector", "-stack-protector-buffer-size"),
         *("-fmessage-length", "-target-linker-version"),
+        *("-module-dir", "-J", "-fintrinsic-modules-path"),  # flang's
     )
 )
 _FOLLOWED = re.compile(
@@ -277,6 +267,7 @@ _FOLLOWED_OF_FLANG = re.compile(
     rf"{_FOLLOWED.pattern}|-debug-info-kind=.*|-complex-range=.*|-cpp|-nocpp|-f(openmp.*|openacc|"
     r"complex-arithmetic=.*|fast-math|stack-arrays|default-(real|integer|double)-\d+|backslash|"
     r"(fixed|free)-form|fixed-line-length=.*|implicit-none|logical-abbreviations|xor-operator|"
-    r"no-automatic|large-sizes|unsigned|convert=.*|(no-)?realloc-lhs)"
+    r"no-automatic|large-sizes|unsigned|convert=.*|(no-)?realloc-lhs|hermetic-module-files|"
+    r"(no-)?underscoring|no-signed-zeros|init-global-zero|version-loops-for-stride)|-P"
 )
 """With what flang does before there is any IR, or leaves in it as flags of instructions."""

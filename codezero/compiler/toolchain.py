@@ -139,7 +139,7 @@ RUSTC = Tool(
 )
 LLD = Tool(
     "lld",
-    "it links whole programs, which `codezero link` optimises",
+    "`codezero link` links whole programs by it",
     "CODEZERO_LLD",
     (f"ld.lld-{LLVM_MAJOR}", "ld.lld"),
     _debian(f"lld-{LLVM_MAJOR}"),

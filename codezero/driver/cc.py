@@ -74,10 +74,10 @@ def may_compile(arguments: Sequence[str], always: bool) -> bool:
 
 def level_of(arguments: Sequence[str]) -> str:
     """The level of optimisation: the last counts."""
-    return next(filter(_LEVELS.__contains__, reversed(arguments)), "-O0")
+    return next(filter(LEVELS.__contains__, reversed(arguments)), "-O0")
 
 
-_LEVELS = frozenset(("-O", "-O0", "-O1", "-O2", "-O3", "-Og", "-Os", "-Oz", "-Ofast"))
+LEVELS = frozenset(("-O", "-O0", "-O1", "-O2", "-O3", "-Og", "-Os", "-Oz", "-Ofast"))
 _NO_OBJECT = frozenset(
     (
         *("-E", "-S", "-M", "-MM", "-fsyntax-only", "-v", "-###", "-emit-llvm", "-emit-ast"),

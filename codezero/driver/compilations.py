@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
-import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from codezero import __version__
-from codezero._native import LLVM_VERSION, CodegenError, CompileOptions
+from codezero._native import LLVM_VERSION, CodegenError
 from codezero.agents.shipped import agent_for
 from codezero.compiler.clang_driver import is_fortran, not_followed
 from codezero.compiler.frontends import compile_options
@@ -28,15 +28,12 @@ from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import MOST_THREADS, available_cores
+from codezero.programs import ProgramLoader
 from codezero.search.agent import ONE_TRIAL, AgentPolicy
 from codezero.search.budget import Budget
 from codezero.search.portfolio import TrialLimit
 
 OBJECTIVE, PROTOCOL, SPACE = Objective.LOADED, "clang", "sound"
-LLD_OPTIONS = CompileOptions(slp_vectorize=True, function_sections=True, data_sections=True)
-"""How lld generates code."""
-_NEEDS_LINK_TIME_PASSES = re.compile(rb"llvm\.(public\.)?type\.(test|checked)")
-"""In a module: what only lld's own passes lower (-fsanitize=cfi, -fwhole-program-vtables)."""
 
 
 class Compilations:
@@ -59,7 +56,7 @@ class Compilations:
     def warm_up(self) -> None:
         """Load what the first compilation needs."""
         with self._slot() as slot:
-            policy = self._policies(_of_choice(DriverSettings()), by_function=True)
+            policy = self._policies(_of_choice(DriverSettings()))
             slot.optimizer(keep_speed=False).warm_up(policy)
             policy.warm_up()
 
@@ -79,12 +76,10 @@ class Compilations:
                 return
             send(connection, {"answer": "unknown"})
             message, bitcode = receive(connection)
-        if "link" in message:
-            self._link(connection, message["link"], bitcode)
-            return
         task = message["task"]
         settings = DriverSettings(**task["settings"])
-        if not self._seen.bitcode_tells_all(task["files"]):
+        fortran = is_fortran(task["flags"])
+        if not (fortran or self._seen.bitcode_tells_all(task["files"])):
             # To generate code takes the files that its assembly reads, in the driver's folder.
             _leave_to_clang(connection, "its assembly reads files")
             return
@@ -120,10 +115,12 @@ class Compilations:
             program = Program(task["name"], bitcode, compile_options(task["flags"]))
             with self._slot() as slot:
                 optimizer = slot.optimizer(settings.keep_speed)
+                policy = self._policies(_of_choice(settings))
                 if is_fortran(task["flags"]):
                     program = optimizer.loader.mark_for_size(program)
-                policy = self._policies(_of_choice(settings), by_function=True)
-                result = optimizer.run(program, policy, bitcode=by_clang)
+                    result = _with_object(optimizer.run(program, policy), optimizer.loader)
+                else:
+                    result = optimizer.run(program, policy, bitcode=by_clang)
         except CodeZeroError as error:
             send(connection, {"answer": "failed", "reason": str(error)})
             return False
@@ -139,60 +136,6 @@ class Compilations:
         if cache is not None:
             cache.put(key, message, data)
         return True
-
-    def _link(self, connection: socket.socket, task: Message, bitcode: bytes) -> None:
-        """A conversation about a link: the passes for its module, which is not optimised yet."""
-        settings = DriverSettings(**task["settings"])
-        cache = self._cache(settings)
-        key = self._key(task, settings, bitcode)
-        kept = cache.get(key) if cache is not None else None
-        if kept is not None:
-            choice = kept[0]
-        else:
-            send(connection, {"answer": "unknown"})
-            try:
-                choice = self._choose(task, settings, bitcode)
-            except CodeZeroError as error:
-                send(connection, {"answer": "failed", "reason": str(error)})
-                return
-        sent = choice["pipeline"]
-        send(connection, {"answer": "list", "pipeline": sent})
-        said, _ = receive(connection)
-        size = _size(Path(said["linked"]).read_bytes(), 0)
-        if kept is None:
-            baseline = _size(Path(said["by_lld"]).read_bytes(), 0)
-            if size >= baseline:
-                size = baseline
-                choice.update(pipeline="", passes=[])
-                choice["reason"] = choice["reason"] or "lld's passes make it as small"
-            choice["saved"] = baseline - size
-            if cache is not None:
-                cache.put(key, choice, b"")
-        record = {
-            "size": size,
-            "baseline": size + choice["saved"],
-            **{name: choice[name] for name in ("passes", "seconds", "reason")},
-            "cached": kept is not None,
-            "linked": True,
-        }
-        answer = "linked" if choice["pipeline"] == sent else "lld"
-        send(connection, {"answer": answer, "record": record})
-
-    def _choose(self, task: Message, settings: DriverSettings, bitcode: bytes) -> Message:
-        """One list of passes for a program. Raises `CodeZeroError` where LLVM fails on it."""
-        if _NEEDS_LINK_TIME_PASSES.search(bitcode):
-            reason = "what checks types is made as it is linked"
-            return {"pipeline": "", "passes": [], "seconds": 0.0, "reason": reason}
-        program = Program(task["name"], bitcode, LLD_OPTIONS)
-        with self._slot() as slot:
-            policy = self._policies(_of_choice(settings), by_function=False)
-            result = slot.optimizer(settings.keep_speed).run(program, policy, bitcode=False)
-        return {
-            "pipeline": "" if result.fell_back else result.pipeline,
-            "passes": list(result.passes),
-            "seconds": round(result.seconds, 3),
-            "reason": "",
-        }
 
     @contextmanager
     def _slot(self) -> Iterator[_Slot]:
@@ -261,12 +204,11 @@ def _of_choice(settings: DriverSettings) -> DriverSettings:
     )
 
 
-def _policy(settings: DriverSettings, by_function: bool) -> AgentPolicy:
+def _policy(settings: DriverSettings) -> AgentPolicy:
     """Raises `CodeZeroError` for a budget that is none."""
     return AgentPolicy(
         agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL)),
         Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,
-        by_function=by_function,
         limit=TrialLimit(settings.effort, settings.seconds),
     )
 
@@ -274,6 +216,13 @@ def _policy(settings: DriverSettings, by_function: bool) -> AgentPolicy:
 def _send_kept(connection: socket.socket, message: Message, data: bytes) -> None:
     message["record"]["cached"] = True
     send(connection, {"answer": "object", **message}, data)
+
+
+def _with_object(result: Optimized, loader: ProgramLoader) -> Optimized:
+    """With code that is generated here, which no one else does for flang's bitcode."""
+    if result.object is not None:
+        return result
+    return replace(result, object=loader.emit(result.optimized, ".o"))
 
 
 def _leave_to_clang(connection: socket.socket, reason: str) -> None:

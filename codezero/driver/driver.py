@@ -15,14 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from codezero.compiler.clang_driver import (
-    LINK_TIME,
     Jobs,
     back_end_command,
     front_end_command,
     is_assembler,
     is_compilation,
     is_compiler,
-    is_for_link_time,
     is_fortran,
     not_followed,
     objection,
@@ -32,8 +30,8 @@ from codezero.compiler.clang_driver import (
     value_of,
 )
 from codezero.compiler.toolchain import SIZE_LEVELS, Tool, as_taken
-from codezero.driver import client, link, outputs
-from codezero.driver.cc import level_of
+from codezero.driver import client, outputs
+from codezero.driver.cc import LEVELS, level_of
 from codezero.driver.known import Asked, as_at_a_terminal, identity
 from codezero.driver.messages import Message, receive, send
 from codezero.driver.settings import DriverSettings
@@ -44,6 +42,10 @@ LOST_SECONDS = 0.2
 
 
 _T = TypeVar("_T")
+
+
+NOT_AT_OZ = LEVELS | {"-vectorize-loops"}
+"""What a driver tells flang by the level."""
 
 
 class _GiveUp(Exception):
@@ -60,8 +62,6 @@ def drive(
     arguments: Sequence[str],
     settings: DriverSettings,
     asked: Asked,
-    *,
-    tells: bool = False,
 ) -> NoReturn:
     """Do what a user asks a driver for, and end the process.
 
@@ -69,12 +69,11 @@ def drive(
         name: what the user calls it.
         tool: clang, or flang.
         asked: what has come of the question whether it is known.
-        tells: whether to say what a link has saved.
 
     Raises:
         CodeZeroError: there is no such compiler; or our part has failed, and ``strict`` is set.
     """
-    driver = _Driver(name, tool, arguments, settings, asked, tells)
+    driver = _Driver(name, tool, arguments, settings, asked)
     try:
         driver.run()
     except CodeZeroError:
@@ -93,12 +92,10 @@ class _Driver:
         arguments: Sequence[str],
         settings: DriverSettings,
         asked: Asked,
-        tells: bool,
     ) -> None:
         self._name = name
         self._tool = tool
         self._compiler = tool.require()
-        self._tells = tells
         self._arguments = list(arguments)
         self._settings = settings
         self._began = time.time()
@@ -131,7 +128,7 @@ class _Driver:
         if len(jobs.commands) > 1:
             self._asked.forget()
         temporary = _temporary(jobs.commands)
-        if not temporary and not any(map(link.is_link_time, jobs.commands)):
+        if not temporary:
             self._run_all(jobs, {})
         import tempfile  # seldom needed, and slow to import
 
@@ -145,18 +142,16 @@ class _Driver:
             self._run_all(jobs, names)
 
     def _are_ours(self, jobs: Sequence[tuple[str, ...]]) -> bool:
-        """Whether there is something to make small, and nothing that could not be done here."""
+        """Whether there is something to compile for size, and nothing that cannot be done here."""
         compiled = list(filter(is_compilation, jobs))
         others = [job for job in jobs if job not in compiled and not is_assembler(job)]
-        if not all("-o" in job for job in jobs) or any(map(is_compiler, others)):
-            return False
-        if others not in ([], [jobs[-1]]):  # all others but a link at the end
-            return False
-        if not compiled and not any(map(link.is_link_time, others)):
-            return False
-        # What is only linked has its level in the command line alone.
-        levels = list(map(level_of, compiled or [tuple(self._arguments)]))
-        return self._settings.always or all(level in SIZE_LEVELS for level in levels)
+        return (
+            bool(compiled)
+            and others in ([], [jobs[-1]])  # all others but a link at the end
+            and not any(map(is_compiler, others))
+            and (self._settings.always or all(level_of(job) in SIZE_LEVELS for job in compiled))
+            and all("-o" in job for job in jobs)
+        )
 
     def _check(self, jobs: Jobs) -> None:
         """Leave to clang what it does under these flags and cannot be repeated here."""
@@ -168,10 +163,11 @@ class _Driver:
                 self._become_clang()
             for word in job:
                 reason = objection(word, only_object=False)
-                if reason is not None and not (is_for_link_time(job) and word in LINK_TIME):
+                if reason is not None:
                     self._leave(job, f"{word} {reason}")
             # flang generates no code for bitcode of ours.
-            unknown = not_followed(back_end_command(job)) if is_fortran(job) else None
+            at_oz = [word for word in back_end_command(job) if word not in NOT_AT_OZ]
+            unknown = not_followed(at_oz) if is_fortran(job) else None
             if unknown is not None:
                 self._leave(job, f"{unknown} may change code generation, which is ours for Fortran")
 
@@ -209,8 +205,6 @@ class _Driver:
 
     def _run(self, job: tuple[str, ...], jobs: Jobs) -> bytes:
         """Do one job; returns what it has to say. Where it fails, clang does all of them."""
-        if link.is_link_time(job):
-            return self._link(job)
         if not is_compilation(job):
             return self._run_clang(job)
         output, source = value_of(job, "-o"), job[-1]
@@ -252,65 +246,6 @@ class _Driver:
         if self._settings.strict:
             raise CodeZeroError(f"{what}: {failure} (CODEZERO_STRICT is set)") from None
         return os.fsencode(f"{self._name}: {what}: {failure}; {instead}\n")
-
-    def _link(self, job: tuple[str, ...]) -> bytes:
-        """Link whole programs, with the passes that are chosen for what is in bitcode."""
-        merged = os.path.join(self._folder, "merged.bc")
-        done = self._start(link.merging(job, merged))
-        if done.returncode != 0 or not os.path.exists(merged):
-            # lld has something to say; or nothing is in bitcode.
-            messages = self._run_clang(job)
-            if self._tells:
-                messages += os.fsencode(f"{self._name}: nothing of it is bitcode (-flto)\n")
-            return messages
-        with open(merged, "rb") as file:
-            bitcode = file.read()
-        output = link.output_of(job)
-        task = {
-            "name": outputs.as_text(output),
-            "flags": link.without_output(job),
-            "compiler": identity(job[0]),
-            "settings": self._settings._asdict(),
-        }
-        try:
-            messages, record = self._talk(lambda server: self._choose(server, job, task, bitcode))
-        except _GiveUp as failure:
-            note = self._note(output, failure, "lld runs its own passes")
-            return self._run_clang(job) + note
-        outputs.record(self._settings, output, output, record)
-        if self._tells:
-            saved = record["baseline"] - record["size"]
-            told = f"{record['size']:,} bytes, {saved:,} less than by lld's passes"
-            messages += os.fsencode(f"{self._name}: {output}: {told}\n")
-        return messages
-
-    def _choose(
-        self, server: socket.socket, job: tuple[str, ...], task: Message, bitcode: bytes
-    ) -> tuple[bytes, Message]:
-        """A conversation about a link, which is done meanwhile."""
-        send(server, {"link": task}, bitcode)
-        answer, _ = receive(server)
-        by_lld = None
-        if answer["answer"] == "unknown":
-            # Goes on while passes are chosen.
-            by_lld = os.path.join(self._folder, "by-lld")
-            command = link.linking(job, "", by_lld)
-            default = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            answer, _ = receive(server)
-            if default.wait() != 0:
-                raise _GiveUp("lld fails")
-        if answer["answer"] == "failed":
-            raise _GiveUp(answer["reason"])
-        done = self._start(link.linking(job, answer["pipeline"]), stdout=None)
-        if done.returncode != 0:
-            raise _GiveUp("lld fails on what passes have made")
-        output = link.output_of(job)
-        send(server, {"linked": output, "by_lld": by_lld})
-        answer, _ = receive(server)
-        messages = done.stderr
-        if answer["answer"] == "lld":
-            messages = self._run_clang(job)
-        return messages, answer["record"]
 
     def _compile(
         self,
@@ -384,7 +319,7 @@ class _Driver:
         return done.stdout
 
     def _by_clang(self, job: Sequence[str]) -> bytes:
-        done = self._start(to_stdout(job), job[-1])
+        done = self._start(to_stdout(as_taken(job, self._tool)), job[-1])
         if done.returncode != 0:
             self._become_clang()  # where its front end did not fail: it says why
         self._clangs_messages = done.stderr

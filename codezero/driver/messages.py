@@ -7,7 +7,7 @@ A conversation about one compilation, with what bytes come along:
   there is to write is ``"output"``, ``"dependency_file"`` and ``"messages"``, and that is all; or
   ``{"answer": "unknown"}``;
 - driver: ``{"task": ...}`` (bitcode before the first pass), with which a conversation may also
-  begin; or ``{"link": ...}``, for which see below;
+  begin;
 - server: ``{"answer": "object"}`` (the object), and that is all; or
   ``{"answer": "bitcode"}`` (optimised bitcode): generate code for it; or
   ``{"answer": "clang"}``: clang's own object is the smallest; or
@@ -17,17 +17,7 @@ A conversation about one compilation, with what bytes come along:
 - server: ``{"answer": "clang"}`` once more if ours has not the size that was measured; or
   ``{"answer": "done", "by": ...}``: whose to write.
 
-One about a link of a whole program:
-
-- driver: ``{"link": ...}`` (the linked module before the first pass);
-- server: ``{"answer": "unknown"}`` where that has not been done before, and then
-  ``{"answer": "list", "pipeline": ...}``, which is empty where lld's own passes are as good; or
-  ``{"answer": "failed", "reason": ...}``, and that is all;
-- driver: ``{"linked": ..., "by_lld": ...}``, the files that were made with these passes, and with
-  lld's own where it was unknown;
-- server: ``{"answer": "linked"}``; or ``{"answer": "lld"}`` if lld's own are as good.
-
-With an object, a link, or the word whose to write, comes a ``"record"``; see
+With an object, or the word whose to write, comes a ``"record"``; see
 `codezero.driver.records`.
 """
 

@@ -1,0 +1,257 @@
+"""Links of whole programs: what is in bitcode is optimised as one, by passes chosen for it.
+
+lld does all that a linker does. It resolves symbols, pulls members out of archives and hides what
+nothing outside refers to; what it has merged by that is optimised here, and linked in place of the
+bitcode that it comes of. The result is never larger than what lld makes by its own passes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from codezero._native import CodegenError, CompileOptions, is_thin_lto, loaded_size
+from codezero.agents.shipped import agent_for
+from codezero.compiler.clang_driver import parse_jobs, value_of
+from codezero.compiler.objectives import Objective
+from codezero.compiler.program import Program
+from codezero.compiler.toolchain import CLANG, LLD
+from codezero.driver import outputs
+from codezero.driver.settings import DriverSettings
+from codezero.env.session import make_settings
+from codezero.errors import CodeZeroError
+from codezero.optimize import BASELINE_PIPELINE, Optimized, Optimizer
+from codezero.parallel import MOST_THREADS, available_cores
+from codezero.search.agent import ONE_TRIAL, AgentPolicy
+from codezero.search.budget import Budget
+from codezero.search.portfolio import TrialLimit
+
+FLAGS = ("-Oz", "-flto", "-fuse-ld=lld")
+LLD_OPTIONS = CompileOptions(slp_vectorize=True, function_sections=True, data_sections=True)
+"""How lld generates code."""
+
+
+class _Stays(Exception):
+    """What lld has linked by its own passes stays, for the reason that is given."""
+
+
+class _Failed(Exception):
+    """The same, for a fault of ours."""
+
+
+class Linked(NamedTuple):
+    """What came of a link, in bytes that are loaded."""
+
+    size: int
+    by_lld: int
+    """By lld's own passes."""
+    passes: tuple[str, ...]
+    """None where those stay."""
+    seconds: float
+    """Wall time that choosing passes took."""
+
+
+def link(arguments: Sequence[str], settings: DriverSettings) -> int:
+    """Link as clang and lld do, and then once more if that comes out smaller.
+
+    Args:
+        arguments: clang's, for a link of bitcode.
+
+    Returns:
+        clang's exit code.
+
+    Raises:
+        CodeZeroError: there is no lld; or our part has failed, and ``strict`` is set.
+    """
+    LLD.require()
+    command = [CLANG.require(), *FLAGS, *arguments]
+    done = subprocess.run(command, check=False)
+    if done.returncode != 0:
+        return done.returncode
+    try:
+        job = _job(command)
+        linked = _link_again(job, settings)
+    except _Stays as reason:
+        _tell(str(reason))
+        return 0
+    except (_Failed, CodeZeroError, OSError, CodegenError) as failure:
+        if settings.strict:
+            raise CodeZeroError(f"link: {failure} (CODEZERO_STRICT is set)") from None
+        _tell(f"{failure}; what lld makes by its own passes stays")
+        return 0
+    output = value_of(job, "-o")
+    outputs.record(
+        settings,
+        output,
+        output,
+        {
+            "size": linked.size,
+            "baseline": linked.by_lld,
+            "passes": list(linked.passes),
+            "seconds": round(linked.seconds, 3),
+            "reason": "" if linked.passes else "lld's own passes make it as small",
+            "linked": True,
+        },
+    )
+    saved = linked.by_lld - linked.size
+    _tell(f"{output}: {linked.size:,} bytes, {saved:,} less than by lld's passes")
+    return 0
+
+
+def _tell(words: str) -> None:
+    print(f"codezero link: {words}", file=sys.stderr)
+
+
+def _job(command: Sequence[str]) -> list[str]:
+    """What clang has called lld for. Raises `_Stays`."""
+    asked = [command[0], "-###", *command[1:]]
+    done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    jobs = parse_jobs(done.stderr).commands
+    if len(jobs) > 1:
+        raise _Stays("sources are to be compiled first (-c -flto): this is as clang links them")
+    if not jobs or not Path(jobs[0][0]).name.startswith("ld.lld") or "-o" not in jobs[0]:
+        raise _Stays("this is no link by lld")
+    (job,) = jobs
+    told = next(filter(_IS_TOLD_OTHERWISE.match, job), None)
+    if told is not None:
+        raise _Stays(f"{told} stays lld's")
+    if job.count("-o") > 1 or outputs.is_special(value_of(job, "-o")):
+        raise _Stays("its output is lld's to write")
+    return list(job)
+
+
+_IS_TOLD_OTHERWISE = re.compile(
+    r"--?(plugin-opt=)?(lto-(?!O[123s]|CGO)|thinlto|emit-(llvm|asm)|obj-path|save-temps|stats-file|"
+    r"opt-remarks|cs-profile|sample-profile|pass-plugin|load-pass-plugin|dtlto|debug-pass-manager|"
+    r"new-pass-manager|reproduce|plugin$|mllvm)|"
+    r"-plugin-opt=-(?!(function|data)-sections=|debugger-tune=)|"
+    r"-r$|--relocatable$|-o.|--output|--oformat"
+)
+"""Words under which lld writes something else, or is told by others how to optimise."""
+_WRITES_OR_PRINTS = re.compile(
+    r"--?(Map(=|$)|dependency-file(=|$)|cref$|trace|t$|verbose$|v$|why-|print-|time-trace|stats$)"
+)
+"""Words of files beside the output and of standard output: those are the first link's and the
+last's."""
+_WITH_VALUE = frozenset(("-Map", "--Map", "-dependency-file", "--dependency-file"))
+
+
+def _quietly(job: Sequence[str], output: Path) -> list[str]:
+    """The same link to another file, and nothing but that."""
+    kept: list[str] = []
+    words = iter(job)
+    for word in words:
+        if word == "-o":
+            next(words)
+            kept += ["-o", str(output)]
+        elif word in _WITH_VALUE:
+            next(words)
+        elif not _WRITES_OR_PRINTS.match(word):
+            kept.append(word)
+    return kept
+
+
+def _link_again(job: Sequence[str], settings: DriverSettings) -> Linked:
+    """Link the program by our passes, if that is smaller. Raises `_Stays` and `_Failed`."""
+    output = value_of(job, "-o")
+    by_lld = loaded_size(Path(output).read_bytes())
+    with tempfile.TemporaryDirectory(prefix="codezero-") as name:
+        folder = Path(name)
+        merged, used = _merge(job, folder)
+        began = time.monotonic()
+        result = _optimize(output, merged, settings)
+        seconds = time.monotonic() - began
+        if result.object is None:
+            return Linked(by_lld, by_lld, (), seconds)
+        made, trial = folder / "program.o", folder / "program"
+        made.write_bytes(result.object)
+        again = _with_object(job, str(made), used)
+        _run(_quietly(again, trial), "lld does not link what passes have made")
+        size = loaded_size(trial.read_bytes())
+        if size >= by_lld:
+            return Linked(by_lld, by_lld, (), seconds)
+        done = subprocess.run(again, capture_output=True, check=False)
+    if done.returncode != 0:
+        subprocess.run(job, capture_output=True, check=False)
+        raise _Failed("lld does not link what passes have made")
+    return Linked(size, by_lld, result.passes or (BASELINE_PIPELINE,), seconds)
+
+
+def _run(command: Sequence[str], failure: str) -> str:
+    """What a linker prints. Raises `_Failed`."""
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        first = os.fsdecode(done.stderr).partition("\n")[0]
+        raise _Failed(f"{failure} ({first})")
+    return os.fsdecode(done.stdout)
+
+
+def _merge(job: Sequence[str], folder: Path) -> tuple[bytes, list[str]]:
+    """The program in bitcode, before the first pass, and the files that it comes of.
+
+    Raises:
+        _Stays: there is none, or more than one.
+    """
+    merged = folder / "merged.bc"
+    trace = _run(
+        [*_quietly(job, merged), "--lto-emit-llvm", "--lto-newpm-passes=no-op-module", "--trace"],
+        "lld does not merge it",
+    )
+    if not merged.exists():
+        raise _Stays("nothing of it is bitcode (-flto)")
+    used = trace.splitlines()
+    # Members of an archive come after its name, in brackets.
+    for path in map(Path, dict.fromkeys(re.sub(r"\([^()]*\)$", "", name) for name in used)):
+        if path.exists() and is_thin_lto(path.read_bytes()):
+            raise _Stays(f"{path} is for ThinLTO, a module at a time")
+    bitcode = merged.read_bytes()
+    if _NEEDS_LINK_TIME_PASSES.search(bitcode):
+        raise _Stays("it checks types as only lld's own passes do")
+    return bitcode, used
+
+
+_NEEDS_LINK_TIME_PASSES = re.compile(rb"llvm\.(public\.)?type\.(test|checked)")
+"""In a module: -fsanitize=cfi, -fwhole-program-vtables."""
+BITCODE_MAGIC = b"BC\xc0\xde"
+
+
+def _with_object(job: Sequence[str], made: str, used: Sequence[str]) -> list[str]:
+    """The link with an object in place of all bitcode that is named in it."""
+    bitcode = {name for name in used if Path(name).is_file() and _is_bitcode(Path(name))}
+    again: list[str] = []
+    for word in job:
+        if word not in bitcode:
+            again.append(word)
+        elif made not in again:
+            again.append(made)
+    if made not in again:  # all of it is in archives
+        again.insert(again.index("-o"), made)
+    return again
+
+
+def _is_bitcode(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == BITCODE_MAGIC
+
+
+def _optimize(name: str, bitcode: bytes, settings: DriverSettings) -> Optimized:
+    """Raises `CodeZeroError` where LLVM fails on it."""
+    of_program = make_settings("sound", Objective.LOADED, "clang", keep_speed=settings.keep_speed)
+    policy = AgentPolicy(
+        agent_for(of_program),
+        Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,
+        limit=TrialLimit(settings.effort, settings.seconds),
+    )
+    threads = min(available_cores(), MOST_THREADS)
+    with closing(Optimizer(of_program, threads=threads, for_objects=True)) as optimizer:
+        program = Program(outputs.as_text(name), bitcode, LLD_OPTIONS)
+        # What -Oz makes of a whole program may be smaller than what lld does.
+        return optimizer.run(program, policy, bitcode=False)
