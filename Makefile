@@ -49,6 +49,7 @@ reference-corpus: .venv/installed
 
 # Longer than a test may take: the space is called sound when this passes.
 check-long: test fuzz
+	$(BIN)/pytest tests -m long
 
 lint: .venv/installed
 	$(BIN)/ruff check .

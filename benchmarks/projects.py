@@ -3,9 +3,9 @@
     python benchmarks/projects.py [NAME...] -o docs/projects.md
 
 Each is a Debian source package, which is fetched and built three times: by ``clang -Oz``, by
-codezero-cc with an empty cache, and by codezero-cc once more; where a program is counted, by both
-with ``-flto``. Its own tests are run on what they have made. What has been measured is kept in
-build/projects, and is not measured again.
+codezero-cc with an empty cache, and by codezero-cc once more. Its own tests are run on what the
+first two have made. What has been measured is kept in build/projects, and is not measured again.
+Besides the packages that the project itself needs: meson ninja-build autoconf automake libtool tcl.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from codezero._native import executable_size
+from codezero._native import executable_size, loaded_size
 from codezero.compiler.toolchain import CLANG, CLANGXX, LLVM_MAJOR
 from codezero.corpus.sources.debian import SourceArchive
 from codezero.driver.report import Report
@@ -34,9 +34,8 @@ from codezero.isolation import CommandRunner
 from codezero.parallel import available_cores
 
 FOLDER = Path("build/projects")
-FLAGS, LTO = "-Oz", "-flto"
+FLAGS = "-Oz"
 TOOLS = {tool.upper(): f"llvm-{tool}-{LLVM_MAJOR}" for tool in ("ar", "ranlib", "nm")}
-"""That can read bitcode."""
 STEP_SECONDS = 3_600.0
 CONFIGURE = "./configure --disable-shared"
 CMAKE = "cmake -B out -DCMAKE_BUILD_TYPE=None -DBUILD_SHARED_LIBS=OFF"
@@ -50,20 +49,17 @@ class Project:
     package: str
     made: tuple[str, ...]
     """What to count: archives and executables."""
-    program: str = ""
-    """An executable, which is also linked with ``-flto``."""
     configure: str = CONFIGURE
     build: str = MAKE
     test: str = "make -j{jobs} check"
     clean: str = "make clean"
 
 
-def cmake(package: str, made: str, flags: str = "", program: str = "") -> Project:
+def cmake(package: str, made: str, flags: str = "") -> Project:
     """A project that is built by CMake."""
     return Project(
         package,
         (made,),
-        program,
         f"{CMAKE} {flags}",
         CMAKE_MAKE,
         "make -C out test",
@@ -83,39 +79,35 @@ TOUCH = (
 """What Debian's patches have touched would be made again, by tools of another version."""
 
 PROJECTS = (
-    Project("zlib", ("libz.a",), "minigzip", "./configure --static"),
+    Project("zlib", ("libz.a",), "./configure --static"),
     Project(
         "bzip2",
         ("bzip2",),
-        "bzip2",
         "true",
         'make -j{jobs} CC=$CC AR=$AR RANLIB=$RANLIB CFLAGS="$CFLAGS -D_FILE_OFFSET_BITS=64" '
         'LDFLAGS="$LDFLAGS" bzip2',
-        "make CC=$CC test",
+        'make CC=$CC CFLAGS="$CFLAGS -D_FILE_OFFSET_BITS=64" test',
     ),
     cmake("jansson", "out/lib/libjansson.a", "-DJANSSON_BUILD_DOCS=OFF"),
-    Project("libpng1.6", (".libs/libpng16.a",), "pngtest"),
-    cmake("libyaml", "out/libyaml.a", "-DBUILD_TESTING=ON", "out/run-parser"),
+    Project("libpng1.6", (".libs/libpng16.a",)),
+    cmake("libyaml", "out/libyaml.a", "-DBUILD_TESTING=ON"),
     Project(
         "xz-utils",
         ("src/liblzma/.libs/liblzma.a", "src/xz/xz"),
-        "src/xz/xz",
         f"{CONFIGURE} --disable-doc --disable-nls",
     ),
-    Project("pcre2", (".libs/libpcre2-8.a",), "pcre2grep"),
+    Project("pcre2", (".libs/libpcre2-8.a",)),
     Project(
         "gzip",
         ("gzip",),
-        "gzip",
         f"{TOUCH} && ./configure",
         "make -j{jobs} MAKEINFO=true",
         "make -j{jobs} MAKEINFO=true check",
     ),
-    Project("mawk", ("mawk",), "mawk", "./configure", test="make check"),
+    Project("mawk", ("mawk",), "./configure", test="make check"),
     Project(
         "tinyxml2",
         ("xmltest",),
-        "xmltest",
         "true",
         'make -j{jobs} CXX=$CXX AR=$AR CXXFLAGS="$CXXFLAGS -fPIC" LDFLAGS="$LDFLAGS" xmltest',
         "./xmltest",
@@ -125,7 +117,6 @@ PROJECTS = (
     Project(
         "expat",
         ("expat/lib/.libs/libexpat.a",),
-        "expat/xmlwf/xmlwf",
         f"cd expat && ./buildconf.sh && {CONFIGURE} --without-docbook",
         "make -C expat -j{jobs}",
         "make -C expat -j{jobs} check",
@@ -134,7 +125,6 @@ PROJECTS = (
     Project(
         "fribidi",
         ("out/lib/libfribidi.a",),
-        "out/bin/fribidi",
         "meson setup --buildtype=plain -Ddefault_library=static -Ddocs=false out",
         "ninja -C out -j{jobs}",
         "ninja -C out test",
@@ -143,7 +133,6 @@ PROJECTS = (
     Project(
         "libconfig",
         ("lib/.libs/libconfig.a", "lib/.libs/libconfig++.a"),
-        "",
         f"{TOUCH} && {CONFIGURE}",
         "make -j{jobs} MAKEINFO=true",
         "make -j{jobs} MAKEINFO=true check",
@@ -151,7 +140,6 @@ PROJECTS = (
     Project(
         "pugixml",
         ("out/libpugixml.a",),
-        "",
         f"{CMAKE} -DBUILD_TESTING=ON -DPUGIXML_BUILD_TESTS=ON",
         "make -C out -j{jobs} pugixml-static",
         "make -C out -j{jobs} && make -C out test",
@@ -160,15 +148,13 @@ PROJECTS = (
     Project(
         "libzstd",
         ("programs/zstd",),
-        "programs/zstd",
         "true",
         "make -j{jobs} -C programs zstd",
-        "make -j{jobs} -C tests fuzzer && tests/fuzzer -i1000",
+        "make -j{jobs} -C tests fuzzer && tests/fuzzer -s1 -i100",
     ),
     Project(
         "sqlite3",
         ("sqlite3",),
-        "sqlite3",
         f"{CONFIGURE} --disable-tcl",
         "make -j{jobs} sqlite3",
         "make fuzztest",
@@ -176,7 +162,6 @@ PROJECTS = (
     Project(
         "busybox",
         ("busybox",),
-        "",
         # Without what needs headers that are gone, or names sections as clang does not.
         "make defconfig && sed -i -E 's/^CONFIG_(TC|SHA1_HWACCEL|SHA256_HWACCEL)=y/# CONFIG_\\1 is "
         'not set/; s/^CONFIG_EXTRA_CFLAGS=.*/CONFIG_EXTRA_CFLAGS="-Oz"/\' .config && '
@@ -193,25 +178,25 @@ class Built:
 
     seconds: float
     """Of the build, without configuring."""
-    size: int
+    text: int
     """Bytes of machine code of what is counted."""
+    loaded: int
+    """Of all that is loaded of it."""
     tests: str
     """``passed``, or what they say."""
-    program_size: int = 0
-    """Of the program that is also linked with ``-flto``."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A project, built in all ways."""
+    """A project, built by ``clang -Oz`` and by codezero-cc."""
 
     package: str
     version: str
     objects: int
-    built: dict[str, Built]
-    """By way: clang, ours, and where a program is counted clang-lto and ours-lto."""
+    clang: Built
+    ours: Built
     again: float
-    """Seconds of a build by ours with a warm cache."""
+    """Seconds of a build with a warm cache."""
     fell_back: list[str]
     """Why objects are clang's for a fault of ours."""
 
@@ -220,13 +205,19 @@ class Shell:
     """Runs a project's commands.
 
     Args:
-        environment: what the build system is told.
+        environment: of the compiler.
         log: takes what they print.
     """
 
     def __init__(self, folder: Path, environment: dict[str, str], jobs: int, log: Path) -> None:
         self.folder = folder
-        self._environment = {**os.environ, **environment}
+        self._environment = {
+            **os.environ,
+            **environment,
+            **TOOLS,
+            "CFLAGS": FLAGS,
+            "CXXFLAGS": FLAGS,
+        }
         self._jobs = jobs
         self._log = log
 
@@ -249,26 +240,29 @@ class Shell:
         return time.monotonic() - began
 
 
-def code_size(path: Path) -> int:
-    """Bytes of machine code in an executable, or in all objects of an archive."""
+def sizes(path: Path) -> tuple[int, int]:
+    """Bytes of machine code and of all that is loaded, of an executable or objects in archives."""
     if path.suffix != ".a":
-        return executable_size(path.read_bytes())
+        contents = path.read_bytes()
+        return executable_size(contents), loaded_size(contents)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["ar", "x", str(path.resolve())], cwd=folder, check=True)
-        return sum(executable_size(each.read_bytes()) for each in Path(folder).iterdir())
+        parts = [sizes(each.rename(each.with_suffix(".o"))) for each in Path(folder).iterdir()]
+    return sum(text for text, _ in parts), sum(loaded for _, loaded in parts)
 
 
-def build(project: Project, shell: Shell, counted: Sequence[str]) -> Built:
+def build(project: Project, shell: Shell) -> Built:
     """Configure, build, count and test."""
     shell.run(project.configure)
     seconds = shell.run(project.build)
-    size = sum(code_size(shell.folder / name) for name in counted)
+    counted = [sizes(shell.folder / name) for name in project.made]
     try:
         shell.run(project.test)
         tests = "passed"
     except subprocess.CalledProcessError as error:
         tests = f"failed ({error.returncode})"
-    return Built(seconds, size, tests)
+    text, loaded = map(sum, zip(*counted, strict=True))
+    return Built(seconds, text, loaded, tests)
 
 
 def measure(project: Project, archive: SourceArchive, jobs: int) -> Result:
@@ -280,90 +274,54 @@ def measure(project: Project, archive: SourceArchive, jobs: int) -> Result:
         project.package, archive.versions([project.package])[project.package]
     )
     source = archive.unpack(project.package, version, here, CommandRunner(STEP_SECONDS))
+    trees = {name: here / name for name in ("clang", "ours")}
+    for tree in trees.values():
+        shutil.copytree(source, tree, symlinks=True)
+    by_clang = {"CC": CLANG.require(), "CXX": CLANGXX.require()}
     drivers = Path(sys.executable).parent
-    compilers = {
-        "clang": {"CC": CLANG.require(), "CXX": CLANGXX.require()},
-        "ours": {"CC": str(drivers / "codezero-cc"), "CXX": str(drivers / "codezero-c++")},
+    by_us = {
+        "CC": str(drivers / "codezero-cc"),
+        "CXX": str(drivers / "codezero-c++"),
+        "CODEZERO_CACHE": str(here / "cache"),
+        "CODEZERO_RECORDS": str(here / "records.jsonl"),
     }
-    flags = {"": (FLAGS, ""), "-lto": (f"{FLAGS} {LTO}", f"{FLAGS} {LTO} -fuse-ld=lld")}
-    built = {}
-    for lto, (compile_flags, link_flags) in flags.items():
-        if lto and not project.program:
-            continue
-        for compiler, variables in compilers.items():
-            way = compiler + lto
-            shutil.copytree(source, here / way, symlinks=True)
-            environment = {
-                **variables,
-                **TOOLS,
-                "CFLAGS": compile_flags,
-                "CXXFLAGS": compile_flags,
-                "LDFLAGS": link_flags,
-                "CODEZERO_CACHE": str(here / "cache"),
-                "CODEZERO_RECORDS": str(here / "records.jsonl"),
-            }
-            shell = Shell(here / way, environment, jobs, here / f"{way}.log")
-            counted = [project.program] if lto else project.made
-            built[way] = build(project, shell, counted)
-            if lto:
-                plain = built[compiler]
-                size = code_size(here / compiler / project.program)
-                built[compiler] = replace(plain, program_size=size)
-            elif compiler == "ours":
-                report = Report.read(environment["CODEZERO_RECORDS"], here / way)
-                shell.run(project.clean)
-                again = shell.run(project.build)
+    clang = build(project, Shell(trees["clang"], by_clang, jobs, here / "clang.log"))
+    shell = Shell(trees["ours"], by_us, jobs, here / "ours.log")
+    ours = build(project, shell)
+    report = Report.read(by_us["CODEZERO_RECORDS"], trees["ours"])
+    shell.run(project.clean)
+    again = shell.run(project.build)
     fell_back = [reason for reason in report.left_alone.elements() if not reason.startswith("-")]
-    return Result(project.package, version, len(report.measured), built, again, fell_back)
+    return Result(project.package, version, len(report.measured), clang, ours, again, fell_back)
 
 
 def table(results: Sequence[Result], jobs: int) -> str:
-    """The tables, as Markdown."""
-    rows, whole_rows = [], []
-    smaller, cold, warm, whole = [], [], [], []
+    """The table, as Markdown."""
+    rows = []
+    ratios = []
     for r in results:
-        clang, ours = r.built["clang"], r.built["ours"]
-        smaller.append(clang.size / ours.size)
-        cold.append(ours.seconds / clang.seconds)
-        warm.append(r.again / clang.seconds)
+        text, loaded = r.clang.text / r.ours.text, r.clang.loaded / r.ours.loaded
+        cold, warm = r.ours.seconds / r.clang.seconds, r.again / r.clang.seconds
+        ratios.append((text, loaded, cold, warm))
         rows.append(
-            f"| {r.package} {r.version} | {r.objects:,} | {clang.size:,} | {ours.size:,} "
-            f"| {smaller[-1]:.3f} | {clang.tests} | {ours.tests} "
-            f"| {clang.seconds:.1f} | {cold[-1]:.1f} | {warm[-1]:.2f} |"
+            f"| {r.package} {r.version} | {r.objects:,} "
+            f"| {r.clang.text:,} | {r.ours.text:,} | {text:.3f} "
+            f"| {r.clang.loaded:,} | {r.ours.loaded:,} | {loaded:.3f} "
+            f"| {r.clang.tests} | {r.ours.tests} "
+            f"| {r.clang.seconds:.1f} | {cold:.1f} | {warm:.2f} |"
         )
-        if "ours-lto" in r.built:
-            sizes = [
-                *(clang.program_size, ours.program_size),
-                *(r.built["clang-lto"].size, r.built["ours-lto"].size),
-            ]
-            whole.append([sizes[0] / size for size in sizes])
-            name = Path(next(p.program for p in PROJECTS if p.package == r.package)).name
-            cells = "".join(
-                f" {size:,} ({ratio:.3f}) |" for size, ratio in zip(sizes, whole[-1], strict=True)
-            )
-            tests = f"{r.built['clang-lto'].tests} | {r.built['ours-lto'].tests}"
-            whole_rows.append(f"| {r.package}: {name} |{cells} {tests} |")
-    means = [geometric_mean(each) for each in (smaller, cold, warm)]
-    last = "| geometric mean | | | | **{:.3f}** | | | | **{:.1f}** | **{:.2f}** |".format(*means)
+    text, loaded, cold, warm = (geometric_mean(each) for each in zip(*ratios, strict=True))
     fell_back = sum(len(r.fell_back) for r in results)
-    whole_means = "".join(f" {geometric_mean(each):.3f} |" for each in zip(*whole, strict=True))
     return "\n".join(
         (
-            "| package | objects | -Oz | ours | -Oz over ours | tests, -Oz | tests, ours "
-            "| seconds, -Oz | cold | warm |",
-            "| --- | ---: | ---: | ---: | ---: | --- | --- | ---: | ---: | ---: |",
+            "| package | objects | code, -Oz | ours | -Oz over ours | loaded, -Oz | ours "
+            "| -Oz over ours | tests, -Oz | tests, ours | seconds, -Oz | cold | warm |",
+            f"| --- {7 * '| ---: '}| --- | --- {3 * '| ---: '}|",
             *rows,
-            last,
+            f"| geometric mean | | | | **{text:.3f}** | | | **{loaded:.3f}** | | | "
+            f"| **{cold:.1f}** | **{warm:.2f}** |",
             "",
             f"`make -j{jobs}`. {fell_back} objects are clang's for a fault of ours.",
-            "",
-            "Programs of these, as they are and with `-flto` by lld; in brackets -Oz over each:",
-            "",
-            "| program | -Oz | ours | -Oz -flto | ours -flto | tests, -Oz -flto "
-            "| tests, ours -flto |",
-            "| --- | ---: | ---: | ---: | ---: | --- | --- |",
-            *whole_rows,
-            f"| geometric mean |{whole_means} | |",
         )
     )
 
@@ -389,8 +347,8 @@ def main() -> None:
                 print(f"{project.package}: {result}", flush=True)
             if kept.exists():
                 fields = json.loads(kept.read_text())
-                built = {way: Built(**each) for way, each in fields.pop("built").items()}
-                results.append(Result(**fields, built=built))
+                built = {way: Built(**fields.pop(way)) for way in ("clang", "ours")}
+                results.append(Result(**fields, **built))
     page = options.out.read_text()
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]

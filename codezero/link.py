@@ -139,22 +139,23 @@ _IS_TOLD_OTHERWISE = re.compile(
 _WRITES_OR_PRINTS = re.compile(
     r"--?(Map(=|$)|dependency-file(=|$)|cref$|trace|t$|verbose$|v$|why-|print-|time-trace|stats$)"
 )
-"""Words of files beside the output and of standard output: those are the first link's and the
-last's."""
+"""Words of files beside the output and of standard output: those are the first link's."""
 _WITH_VALUE = frozenset(("-Map", "--Map", "-dependency-file", "--dependency-file"))
 
 
-def _quietly(job: Sequence[str], output: Path) -> list[str]:
-    """The same link to another file, and nothing but that."""
+def _quietly(job: Sequence[str], output: Path | str, with_map: bool = False) -> list[str]:
+    """The same link to another file, and nothing but that, and its map if wanted."""
     kept: list[str] = []
     words = iter(job)
     for word in words:
+        is_written = with_map and word.lstrip("-").startswith("Map")
         if word == "-o":
             next(words)
             kept += ["-o", str(output)]
         elif word in _WITH_VALUE:
-            next(words)
-        elif not _WRITES_OR_PRINTS.match(word):
+            value = next(words)
+            kept += [word, value] if is_written else []
+        elif is_written or not _WRITES_OR_PRINTS.match(word):
             kept.append(word)
     return kept
 
@@ -178,9 +179,10 @@ def _link_again(job: Sequence[str], settings: DriverSettings) -> Linked:
         size = loaded_size(trial.read_bytes())
         if size >= by_lld:
             return Linked(by_lld, by_lld, (), seconds)
-        done = subprocess.run(again, capture_output=True, check=False)
+        last = _quietly(again, output, with_map=True)
+        done = subprocess.run(last, capture_output=True, check=False)
     if done.returncode != 0:
-        subprocess.run(job, capture_output=True, check=False)
+        subprocess.run(_quietly(job, output, with_map=True), capture_output=True, check=False)
         raise _Failed("lld does not link what passes have made")
     return Linked(size, by_lld, result.passes or (BASELINE_PIPELINE,), seconds)
 

@@ -27,12 +27,51 @@ static void dropPromises(Function &F) {
   }
 }
 
+// Of `a > b` and `b < a` regions are similar, too, but what is outlined is then
+// called with the operands in the order that they have
+// (IRSimilarityIdentifier's predicateForConsistency, which IROutliner.cpp knows
+// nothing of). So there are none of the former while it runs.
+static constexpr char Swapped[] = "codezero.swapped";
+
+static void swapGreater(llvm::Module &M) {
+  for (Function &F : M)
+    for (Instruction &I : instructions(F))
+      if (auto *Compare = dyn_cast<CmpInst>(&I))
+        switch (Compare->getPredicate()) {
+        case CmpInst::FCMP_OGT:
+        case CmpInst::FCMP_UGT:
+        case CmpInst::FCMP_OGE:
+        case CmpInst::FCMP_UGE:
+        case CmpInst::ICMP_SGT:
+        case CmpInst::ICMP_UGT:
+        case CmpInst::ICMP_SGE:
+        case CmpInst::ICMP_UGE:
+          Compare->swapOperands();
+          Compare->setMetadata(Swapped, MDNode::get(M.getContext(), {}));
+          break;
+        default:
+          break;
+        }
+}
+
+static void swapBack(llvm::Module &M) {
+  for (Function &F : M)
+    for (Instruction &I : instructions(F))
+      if (I.getMetadata(Swapped)) {
+        cast<CmpInst>(I).swapOperands();
+        I.setMetadata(Swapped, nullptr);
+      }
+}
+
 static bool runMergingRegions(function_ref<llvm::Module &()> Current,
                               function_ref<bool()> Run) {
   StringSet<> Before;
   for (const Function &F : Current())
     Before.insert(F.getName());
-  if (!Run())
+  swapGreater(Current());
+  const bool Changed = Run();
+  swapBack(Current());
+  if (!Changed)
     return false;
   for (Function &F : Current())
     if (!F.isDeclaration() && !Before.contains(F.getName()))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from building import BIN, CC, CXX, FC, Builder, kill_servers
-from conftest import EXAMPLES
+from conftest import EXAMPLES, example_sources
 
 from codezero.compiler import loaded_size
 from codezero.compiler.toolchain import CLANG, FLANG
@@ -54,6 +54,22 @@ def test_an_object_is_smaller_and_its_program_does_the_same(
     assert record.passes and not record.cached and record.seconds > 0
     assert builder.run(driver, "ours.o", "-o", "program").returncode == 0
     expected = (EXAMPLES / "expected" / f"{source}.txt").read_bytes()
+    assert builder.run(builder.folder / "program").stdout == expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("effort", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize(
+    "source", [path for path in example_sources() if path.suffix in (".c", ".cpp", ".f90")]
+)
+def test_an_example_does_the_same_at_any_effort(
+    builder: Builder, source: Path, effort: int
+) -> None:
+    driver = {".c": CC, ".cpp": CXX, ".f90": FC}[source.suffix]
+    words = ("-Oz", source, "-o", "program", *(["-lm"] if driver == CC else []))
+    done = builder.run(driver, *words, CODEZERO_EFFORT=str(effort), CODEZERO_STRICT="1")
+    assert done.returncode == 0 and not done.stderr, done.stderr.decode()
+    expected = (EXAMPLES / "expected" / f"{source.name}.txt").read_bytes()
     assert builder.run(builder.folder / "program").stdout == expected
 
 

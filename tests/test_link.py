@@ -15,6 +15,7 @@ from codezero.driver import records
 
 LINK = (BIN / "codezero", "link")
 LTO = ("-Oz", "-flto", "-fuse-ld=lld")
+SIDE_FILES = ("-Wl,-Map=map", "-Wl,--dependency-file=deps")
 UNOPTIMISED = ("-Xclang", "-disable-llvm-passes")
 
 
@@ -67,7 +68,7 @@ def test_a_program_is_smaller_and_does_the_same(
 
 
 def test_what_is_said_and_recorded(program: Builder) -> None:
-    done = program.run(*LINK, "main.o", "sums.o", "-o", "program", "-Wl,-Map=map")
+    done = program.run(*LINK, "main.o", "sums.o", "-o", "program", *SIDE_FILES)
     record = program.last_record()
     saved = record.baseline - record.size
     said = f"codezero link: program: {record.size:,} bytes, {saved:,} less than by lld's passes\n"
@@ -76,7 +77,8 @@ def test_what_is_said_and_recorded(program: Builder) -> None:
     clang(program, *LTO, "main.o", "sums.o", "-o", "by-clang")
     assert record.baseline == program.size("by-clang")
     assert program.run(program.folder / "program").stdout == b"6 12\n"
-    assert b"by-clang" not in (program.folder / "map").read_bytes()
+    assert b"program.o" in (program.folder / "map").read_bytes(), "of what is there"
+    assert b"program.o" not in (program.folder / "deps").read_bytes(), "which is there no more"
 
     listed = program.run(BIN / "codezero", "report", "--json").stdout
     assert [each["linked"] for each in json.loads(listed)] == [True]

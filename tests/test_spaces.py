@@ -258,6 +258,34 @@ def test_merged_functions_may_alias_what_each_of_them_may(tmp_path: Path) -> Non
     assert subprocess.check_output([tmp_path / "a"]) == b"3 5\n"
 
 
+def outline_compares(folder: Path, outline: Callable[[Module], bool]) -> bytes:
+    """What a program prints that compares numbers in regions that are alike but for the order."""
+    steps = " ".join(f"p[{i}] += p[{i + 1}] * {i + 3};" for i in range(9))
+    functions = "".join(
+        f"__attribute__((noinline)) int {name}(unsigned long a, unsigned long b, int *p) "
+        f'{{ if ({compare}) {{ puts("{name}"); {steps} return 1; }} return 0; }}\n'
+        for name, compare in (("f", "a < b"), ("g", "a > b"), ("h", "a < 2"))
+    )
+    calls = " ".join(f"{name}({a}, {3 - a}, p);" for name in "fgh" for a in (1, 2))
+    (folder / "a.c").write_text(
+        f"#include <stdio.h>\n{functions}int main(void) {{ int p[13] = {{0}}; {calls} }}\n"
+    )
+    with ProgramLoader() as loader:
+        program, _ = loader.load([folder / "a.c"])
+    module = Module.parse(program.bitcode)
+    module.run("sroa")
+    assert outline(module) and module.ir().count("@outlined_ir_func_0(") > 2
+    assert "codezero.swapped" not in module.ir()
+    (folder / "a.o").write_bytes(module.object())
+    subprocess.run([CLANG.require(), "a.o", "-o", "a"], cwd=folder, check=True)
+    return subprocess.check_output([folder / "a"])
+
+
+def test_outlined_compares_keep_their_operands_in_order(tmp_path: Path) -> None:
+    space = {p.name: p for p in load_space("sound").passes}
+    assert outline_compares(tmp_path, space["iroutliner"].run) == b"f\ng\nh\n"
+
+
 def test_only_regions_and_functions_are_merged() -> None:
     with pytest.raises(LLVMError, match="not 'loops'"):
         Module.parse(b"").run_merging("mergefunc", "loops")

@@ -30,7 +30,7 @@ class TrialLimit(NamedTuple):
 
 
 NO_LIMIT = TrialLimit()
-STRAGGLER = 1.5
+STRAGGLER = 1.0
 """Times the work of a trial with a limit, after which a list by itself is given up. How long lists
 take is known as a mean over programs; on few, they take many times as long."""
 
