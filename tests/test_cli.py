@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES, children_of
 
+from codezero.agents.shipped import shipped_agents
 from codezero.compiler import Module, executable_size
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, OPT
 from codezero.corpus.corpus import Corpus
+from codezero.portfolio.portfolio import Portfolio
 
 SOURCE = EXAMPLES / "sha256.c"
 QUICK = ("--search", "greedy", "--budget", "60")
@@ -123,15 +125,17 @@ def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
         check=True,
     )  # fmt: skip
     # The agent's lists, its trajectory, and a trial more.
-    task = ("--objective", "instructions", "--budget", "46", "--json")
+    trials = str(len(Portfolio(shipped_agents()["instructions"]).lists) + 2)
+    task = ("--objective", "instructions", "--budget", trials, "--json")
     (whole,) = json.loads(codezero("optimize", source, "-o", text, *task).stdout)
-    assert whole["policy"] == "agent-whole:instructions:46" and whole["functions"] == {}
+    assert whole["policy"] == f"agent-whole:instructions:{trials}" and whole["functions"] == {}
     assert codezero("optimize", source, "--passes", *task[:-1]).stdout == text.read_text()
     passes = text.read_text().strip()
     subprocess.run([OPT.require(), f"-passes={passes}", bitcode, "-o", optimized], check=True)
     assert Module.parse(optimized.read_bytes()).instruction_count() == whole["optimized"]
     (result,) = json.loads(codezero("optimize", source, *task).stdout)
-    assert result["policy"] == "agent:instructions:46" and result["optimized"] < whole["optimized"]
+    assert result["policy"] == f"agent:instructions:{trials}"
+    assert result["optimized"] < whole["optimized"]
     module = Module.parse(bitcode.read_bytes())
     if result["pipeline"]:
         module.run(result["pipeline"])
