@@ -498,7 +498,9 @@ def counting_clang(folder: Path) -> tuple[Path, Path]:
     return clang, log
 
 
-@pytest.mark.parametrize("kill_with", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "kill_with", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_build_that_is_ended_goes_on_where_it_was(
     kill_with: signal.Signals, tmp_path: Path
 ) -> None:

@@ -124,7 +124,11 @@ def test_a_run_on_two_devices_saves_where_all_of_it_is_asked_to_end(
 # Rollouts
 
 
-@pytest.mark.parametrize("first_updates", [2, 400], ids=["playing", "waiting"])
+@pytest.mark.parametrize(
+    "first_updates",
+    [2, pytest.param(400, marks=pytest.mark.long)],
+    ids=["playing", "waiting"],
+)
 def test_a_run_on_a_cluster_outlives_its_workers(
     first_updates: int, training_corpus: Path, tmp_path: Path
 ) -> None:

@@ -25,7 +25,14 @@ def test_every_language_has_examples() -> None:
     assert len(example_sources()) >= 15
 
 
-@pytest.mark.parametrize("source", example_sources(), ids=lambda path: path.name)
+SOURCES = [
+    # Half a minute: a library is in it, whole.
+    pytest.param(path, marks=pytest.mark.long if path.name == "huffman.rs" else ())
+    for path in example_sources()
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_optimised_example_does_what_it_did(source: Path, load: Callable[..., Program]) -> None:
     expected = Behaviour(0, (EXAMPLES / "expected" / f"{source.name}.txt").read_bytes())
     program = load(source, *compile_flags(source))

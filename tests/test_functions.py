@@ -14,6 +14,7 @@ import pytest
 from conftest import EXAMPLES, NEVER_ENDS_BY_FUNCTION
 
 from codezero.agents.agent import Agent, Decision, Memory
+from codezero.agents.shipped import shipped_agents
 from codezero.compiler import LLVMError
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
@@ -21,6 +22,7 @@ from codezero.env import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
 from codezero.env.session import Session, make_settings
 from codezero.optimize import Optimizer
+from codezero.portfolio.portfolio import Portfolio
 from codezero.search import Budget
 from codezero.search.agent import AgentPolicy
 from codezero.search.functions import FunctionSearch
@@ -300,10 +302,11 @@ def test_the_agent_that_comes_with_us_is_smaller_by_function(
     optimizer = Optimizer(settings)
     program = load(EXAMPLES / "json.c")
     # Its lists, its trajectory, and a trial more.
-    by_function = optimizer.run(program, parse_policy("agent:46", settings))
-    whole = optimizer.run(program, parse_policy("agent-whole:46", settings))
-    assert by_function.policy == "agent:instructions:46"
-    assert whole.policy == "agent-whole:instructions:46" and not whole.functions
+    trials = len(Portfolio(shipped_agents()["instructions"]).lists) + 2
+    by_function = optimizer.run(program, parse_policy(f"agent:{trials}", settings))
+    whole = optimizer.run(program, parse_policy(f"agent-whole:{trials}", settings))
+    assert by_function.policy == f"agent:instructions:{trials}"
+    assert whole.policy == f"agent-whole:instructions:{trials}" and not whole.functions
     assert by_function.functions and by_function.cost < whole.cost
     shared, _ = settings.space.split([settings.action(name) for name in whole.passes])
     assert by_function.passes == tuple(settings.space.names(shared)), "the rest is by function"
@@ -312,6 +315,6 @@ def test_the_agent_that_comes_with_us_is_smaller_by_function(
     with Session(settings) as env:
         env.begin(program)
         assert by_function.costs == whole.costs == env.costs, "not those of a function"
-    again = optimizer.run(program, parse_policy("agent:46", settings))
+    again = optimizer.run(program, parse_policy(f"agent:{trials}", settings))
     assert again.bitcode == by_function.bitcode and again.functions == by_function.functions
     optimizer.close()
