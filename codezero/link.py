@@ -19,20 +19,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from codezero._native import CodegenError, CompileOptions, is_thin_lto, loaded_size
-from codezero.agents.shipped import agent_for
 from codezero.compiler.clang_driver import parse_jobs, value_of
-from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, LLD
 from codezero.driver import outputs
+from codezero.driver.compilations import OBJECTIVE, PROTOCOL, SPACE, policy_of
 from codezero.driver.settings import DriverSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import BASELINE_PIPELINE, Optimized, Optimizer
 from codezero.parallel import MOST_THREADS, available_cores
-from codezero.search.agent import ONE_TRIAL, AgentPolicy
-from codezero.search.budget import Budget
-from codezero.search.portfolio import TrialLimit
 
 FLAGS = ("-Oz", "-flto", "-fuse-ld=lld")
 LLD_OPTIONS = CompileOptions(slp_vectorize=True, function_sections=True, data_sections=True)
@@ -246,12 +242,8 @@ def _is_bitcode(path: Path) -> bool:
 
 def _optimize(name: str, bitcode: bytes, settings: DriverSettings) -> Optimized:
     """Raises `CodeZeroError` where LLVM fails on it."""
-    of_program = make_settings("sound", Objective.LOADED, "clang", keep_speed=settings.keep_speed)
-    policy = AgentPolicy(
-        agent_for(of_program),
-        Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,
-        limit=TrialLimit(settings.effort, settings.seconds),
-    )
+    of_program = make_settings(SPACE, OBJECTIVE, PROTOCOL, keep_speed=settings.keep_speed)
+    policy = policy_of(settings)
     threads = min(available_cores(), MOST_THREADS)
     with closing(Optimizer(of_program, threads=threads, for_objects=True)) as optimizer:
         program = Program(outputs.as_text(name), bitcode, LLD_OPTIONS)

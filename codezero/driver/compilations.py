@@ -48,7 +48,7 @@ class Compilations:
         # The one used last is the one that has its process running.
         for _ in range(cores):
             self._free.put(_Slot(min(cores, MOST_THREADS)))
-        self._policies = lru_cache(maxsize=64)(_policy)
+        self._policies = lru_cache(maxsize=64)(policy_of)
         self._seen = Seen()
         self._caches: dict[tuple[str, int], ObjectCache] = {}
         self._lock = threading.Lock()
@@ -204,8 +204,8 @@ def _of_choice(settings: DriverSettings) -> DriverSettings:
     )
 
 
-def _policy(settings: DriverSettings) -> AgentPolicy:
-    """Raises `CodeZeroError` for a budget that is none."""
+def policy_of(settings: DriverSettings) -> AgentPolicy:
+    """What chooses passes, as a user wants it. Raises `CodeZeroError` for a budget that is none."""
     return AgentPolicy(
         agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL)),
         Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,

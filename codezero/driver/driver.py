@@ -11,8 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from codezero.compiler.clang_driver import (
     Jobs,
@@ -39,11 +39,6 @@ from codezero.errors import CodeZeroError
 
 LOST_SECONDS = 0.2
 """For a server that was killed to be gone."""
-
-
-_T = TypeVar("_T")
-
-
 NOT_AT_OZ = LEVELS | {"-vectorize-loops"}
 """What a driver tells flang by the level."""
 
@@ -101,8 +96,6 @@ class _Driver:
         self._began = time.time()
         self._stdin: bytes | None = None
         """The source, if that is what it is: it can be read only once."""
-        self._folder = ""
-        """Of temporary files."""
         self._asked = asked
         self._clangs_messages: bytes | None = None
         """Of an object that clang has made by itself, in a conversation."""
@@ -133,7 +126,6 @@ class _Driver:
         import tempfile  # seldom needed, and slow to import
 
         with tempfile.TemporaryDirectory(prefix="codezero-") as folder:
-            self._folder = folder
             outputs.unfinished.append(folder)
             names = {
                 name: os.path.join(folder, f"{number}{os.path.splitext(name)[1]}")
@@ -263,17 +255,13 @@ class _Driver:
             "began": self._began,
             **files,
         }
-        return self._talk(lambda server: self._converse(server, job, task, front_end))
-
-    def _talk(self, conversation: Callable[[socket.socket], _T]) -> _T:
-        """A conversation with the server, begun anew where that is lost. Raises `_GiveUp`."""
         if self._asked.is_server_stuck:
             raise _GiveUp("the server does not answer")
         for is_last in (False, False, True):
             try:
                 server, self._asked.server = self._asked.server or client.connect(), None
                 with server:
-                    return conversation(server)
+                    return self._converse(server, job, task, front_end)
             except TimeoutError:
                 raise _GiveUp("the server does not answer") from None
             except OSError as error:
@@ -335,7 +323,7 @@ class _Driver:
     def _start(
         self,
         job: Sequence[str],
-        source: str = "",
+        source: str,
         file: int | None = None,
         stdout: int | None = subprocess.PIPE,
     ) -> subprocess.CompletedProcess[bytes]:
