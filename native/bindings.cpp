@@ -211,8 +211,7 @@ NB_MODULE(_native, M) {
            "Raises `PipelineError`.")
       .def("satisfies", &Module::satisfies, WithoutGIL(), "property"_a,
            "Whether a property holds that some passes need to be sound:\n"
-           "``uniform-target``, ``no-frame-intrinsics`` or "
-           "``no-own-address``.\n\n"
+           "``uniform-target``, ``no-frame-intrinsics`` or ``no-sections``.\n\n"
            "Raises `LLVMError` for any other name.")
       .def_prop_ro("pass_seconds", &Module::passSeconds, WithoutGIL(),
                    "Wall time that `run` has spent in LLVM, in seconds.")

@@ -2,7 +2,7 @@
 
 #include "extract.h"
 #include "optimizer.h"
-#include "promises.h"
+#include "merging.h"
 #include "properties.h"
 
 #include "llvm/Bitcode/BitcodeReader.h"

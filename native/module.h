@@ -65,7 +65,7 @@ public:
   // As run, but if the passes leave IR that does not verify, the module is put
   // back to what it was, and counts as unchanged.
   bool runVerified(const std::string &Pipeline);
-  // See promises.h.
+  // See merging.h.
   bool runMerging(const std::string &Pipeline, const std::string &What,
                   bool Verify);
   // As run, for passes by function, on one of them. Throws LLVMError where it

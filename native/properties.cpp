@@ -7,70 +7,88 @@
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/Module.h"
 
+#include <optional>
+
 using namespace llvm;
 
 namespace codezero {
 
-// No two functions are compiled for different processors: code moved from one
-// function to another runs wherever the first did.
+// How code is to be generated, beyond what the module says.
+static AttributeSet targetOf(const Function &F) {
+  static constexpr StringLiteral Names[] = {"target-cpu", "target-features",
+                                            "tune-cpu", "use-soft-float"};
+  static constexpr StringLiteral Prefixes[] = {"no-builtin", "denormal-fp-"};
+  AttrBuilder Target(F.getContext());
+  for (const Attribute A : F.getAttributes().getFnAttrs())
+    if (A.isStringAttribute()) {
+      const StringRef Name = A.getKindAsString();
+      if (is_contained(Names, Name) || any_of(Prefixes, [&](StringRef Prefix) {
+            return Name.starts_with(Prefix);
+          }))
+        Target.addAttribute(A);
+    } else if (is_contained({Attribute::NullPointerIsValid,
+                             Attribute::NoRedZone, Attribute::NoImplicitFloat,
+                             Attribute::StrictFP},
+                            A.getKindAsEnum())) {
+      Target.addAttribute(A);
+    }
+  return AttributeSet::get(F.getContext(), Target);
+}
+
+// No two functions are compiled for different processors, or with different
+// liberties: code moved from one function to another runs wherever the first
+// did.
 static bool hasUniformTarget(const Module &M) {
-  const Function *First = nullptr;
+  std::optional<AttributeSet> First;
   for (const Function &F : M) {
     if (F.isDeclaration())
       continue;
     if (!First)
-      First = &F;
-    for (const char *Name : {"target-cpu", "target-features", "tune-cpu"})
-      if (F.getFnAttribute(Name) != First->getFnAttribute(Name))
-        return false;
+      First = targetOf(F);
+    else if (targetOf(F) != *First)
+      return false;
   }
   return true;
 }
 
-// No instruction asks about the frame it is in, which is another one once the
-// instruction has moved to a function of its own.
-static bool asksAboutNoFrame(const Module &M) {
+bool asksAboutFrame(const Function &F) {
   static constexpr Intrinsic::ID AboutFrames[] = {
-      Intrinsic::returnaddress,   Intrinsic::addressofreturnaddress,
-      Intrinsic::frameaddress,    Intrinsic::sponentry,
-      Intrinsic::stacksave,       Intrinsic::stackrestore,
-      Intrinsic::localescape,     Intrinsic::localrecover,
-      Intrinsic::eh_typeid_for,   Intrinsic::eh_dwarf_cfa,
-      Intrinsic::eh_return_i32,   Intrinsic::eh_return_i64,
-      Intrinsic::eh_unwind_init,  Intrinsic::eh_sjlj_setjmp,
-      Intrinsic::eh_sjlj_longjmp, Intrinsic::eh_sjlj_lsda,
-      Intrinsic::eh_sjlj_callsite};
-  for (const Function &F : M)
-    if (is_contained(AboutFrames, F.getIntrinsicID()) && !F.use_empty())
-      return false;
-  return true;
-}
-
-// No function uses its own address but to call itself: that address is another
-// one in a function merged with it.
-static bool usesNoOwnAddress(const Module &M) {
-  for (const Function &F : M)
-    for (const Instruction &I : instructions(F))
-      for (const Use &Operand : I.operands()) {
-        const auto *Call = dyn_cast<CallBase>(&I);
-        if (Call && Call->isCallee(&Operand))
-          continue;
-        if (Operand->stripPointerCastsAndAliases() == &F)
-          return false;
-      }
-  return true;
+      Intrinsic::returnaddress,
+      Intrinsic::addressofreturnaddress,
+      Intrinsic::frameaddress,
+      Intrinsic::sponentry,
+      Intrinsic::stacksave,
+      Intrinsic::stackrestore,
+      Intrinsic::localescape,
+      Intrinsic::localrecover,
+      Intrinsic::eh_typeid_for,
+      Intrinsic::eh_dwarf_cfa,
+      Intrinsic::eh_return_i32,
+      Intrinsic::eh_return_i64,
+      Intrinsic::eh_unwind_init,
+      Intrinsic::eh_sjlj_setjmp,
+      Intrinsic::eh_sjlj_longjmp,
+      Intrinsic::eh_sjlj_lsda,
+      Intrinsic::eh_sjlj_callsite,
+      Intrinsic::read_register,
+      Intrinsic::read_volatile_register,
+      Intrinsic::write_register};
+  return any_of(instructions(F), [](const Instruction &I) {
+    const auto *Call = dyn_cast<IntrinsicInst>(&I);
+    return Call && is_contained(AboutFrames, Call->getIntrinsicID());
+  });
 }
 
 bool hasProperty(const Module &M, StringRef Name) {
   if (Name == "uniform-target")
     return hasUniformTarget(M);
   if (Name == "no-frame-intrinsics")
-    return asksAboutNoFrame(M);
-  if (Name == "no-own-address")
-    return usesNoOwnAddress(M);
+    return none_of(M, asksAboutFrame);
+  if (Name == "no-sections")
+    return none_of(M, [](const Function &F) { return F.hasSection(); });
   throw LLVMError("unknown property '" + Name.str() +
                   "': expected uniform-target, no-frame-intrinsics or "
-                  "no-own-address");
+                  "no-sections");
 }
 
 } // namespace codezero

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from codezero.compiler import LLVMError, Module, load_space
+from codezero.compiler import Module, load_space
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import parse_space
-from codezero.compiler.toolchain import CLANG
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import SpaceError
-from codezero.programs import ProgramLoader
 
 # Table B2 of the paper, by column.
 TABLE_B2 = [
@@ -157,7 +154,7 @@ LISTS = """
 name = "sroa"
 [[pass]]
 name = "globalopt"
-requires = ["no-own-address"]
+requires = ["no-sections"]
 [[pass]]
 name = "dce"
 slow = true
@@ -185,8 +182,8 @@ def test_a_list_is_its_passes_as_one_action() -> None:
 def test_a_list_runs_what_is_sound_of_it() -> None:
     space = parse_space(LISTS, "test.toml")
     text = (
-        "define i1 @f(ptr %p) {\n  %a = alloca i32\n  store i32 1, ptr %a\n"
-        "  %c = icmp eq ptr %p, @f\n  ret i1 %c\n}\n"
+        'define void @f() section ".ram" {\n  %a = alloca i32\n  store i32 1, ptr %a\n'
+        "  ret void\n}\n"
         "define internal void @unused() {\n  ret void\n}\n"
     )
     module = Module.parse(text.encode())
@@ -213,10 +210,7 @@ FUNCTION = "define i32 @{name}(i32 %x) {attributes} {{\n{body}\n}}\n"
             "declare ptr @llvm.returnaddress(i32)\ndefine ptr @f() {\n"
             "  %a = call ptr @llvm.returnaddress(i32 0)\n  ret ptr %a\n}\n",
         ),
-        (
-            "no-own-address",
-            "define i1 @f(ptr %p) {\n  %c = icmp eq ptr %p, @f\n  ret i1 %c\n}\n",
-        ),
+        ("no-sections", 'define void @f() section ".ram" {\n  ret void\n}\n'),
     ],
 )
 def test_passes_are_skipped_where_they_would_be_unsound(requirement: str, text: str) -> None:
@@ -228,93 +222,6 @@ def test_passes_are_skipped_where_they_would_be_unsound(requirement: str, text: 
     before = module.ir()
     assert guarded.run(module) is False
     assert module.ir() == before
-
-
-def test_a_self_call_is_no_use_of_its_own_address() -> None:
-    text = "define void @f() {\n  call void @f()\n  ret void\n}\n"
-    assert Module.parse(text.encode()).satisfies("no-own-address")
-
-
-def test_merged_functions_may_alias_what_each_of_them_may(tmp_path: Path) -> None:
-    (tmp_path / "a.c").write_text(
-        "#include <stdio.h>\n"
-        "static void set(long *p, long v) { *p = v; }\n"
-        "static void set_long(long long *p, long long v) { *p = v; }\n"
-        "__attribute__((noinline)) long f(long *p, long *q) { *p = 1; set(q, 3); return *p; }\n"
-        "__attribute__((noinline)) long long g(long long *p, long long *q) "
-        "{ *p = 1; set_long(q, 5); return *p; }\n"
-        'int main(void) { long a; long long b; printf("%ld ", f(&a, &a)); '
-        'printf("%lld\\n", g(&b, &b)); }\n'
-    )
-    with ProgramLoader() as loader:
-        program, _ = loader.load([tmp_path / "a.c"])
-    module = Module.parse(program.bitcode)
-    space = {p.name: p for p in load_space("sound").passes}
-    assert space["mergefunc"].run(module)
-    assert sum("call" in line and "@set" in line for line in module.ir().splitlines()) >= 2
-    module.run("default<Oz>")
-    (tmp_path / "a.o").write_bytes(module.object())
-    subprocess.run([CLANG.require(), "a.o", "-o", "a"], cwd=tmp_path, check=True)
-    assert subprocess.check_output([tmp_path / "a"]) == b"3 5\n"
-
-
-def outline_compares(folder: Path, outline: Callable[[Module], bool]) -> bytes:
-    """What a program prints that compares numbers in regions that are alike but for the order."""
-    steps = " ".join(f"p[{i}] += p[{i + 1}] * {i + 3};" for i in range(9))
-    functions = "".join(
-        f"__attribute__((noinline)) int {name}(unsigned long a, unsigned long b, int *p) "
-        f'{{ if ({compare}) {{ puts("{name}"); {steps} return 1; }} return 0; }}\n'
-        for name, compare in (("f", "a < b"), ("g", "a > b"), ("h", "a < 2"))
-    )
-    calls = " ".join(f"{name}({a}, {3 - a}, p);" for name in "fgh" for a in (1, 2))
-    (folder / "a.c").write_text(
-        f"#include <stdio.h>\n{functions}int main(void) {{ int p[13] = {{0}}; {calls} }}\n"
-    )
-    with ProgramLoader() as loader:
-        program, _ = loader.load([folder / "a.c"])
-    module = Module.parse(program.bitcode)
-    module.run("sroa")
-    assert outline(module) and module.ir().count("@outlined_ir_func_0(") > 2
-    assert "codezero.swapped" not in module.ir()
-    (folder / "a.o").write_bytes(module.object())
-    subprocess.run([CLANG.require(), "a.o", "-o", "a"], cwd=folder, check=True)
-    return subprocess.check_output([folder / "a"])
-
-
-def test_outlined_compares_keep_their_operands_in_order(tmp_path: Path) -> None:
-    space = {p.name: p for p in load_space("sound").passes}
-    assert outline_compares(tmp_path, space["iroutliner"].run) == b"f\ng\nh\n"
-
-
-def test_only_regions_and_functions_are_merged() -> None:
-    with pytest.raises(LLVMError, match="not 'loops'"):
-        Module.parse(b"").run_merging("mergefunc", "loops")
-
-
-def test_outlined_code_promises_what_all_regions_do() -> None:
-    def function(name: str, flags: str, number: str, tag: str, value: str) -> str:
-        steps = "".join(f"  %s{i + 1} = add {flags} i32 %s{i}, %a\n" for i in range(30))
-        return (
-            f"define float @{name}(ptr %p, ptr %q, i32 %a, float %b) minsize {{\n"
-            f"  %s0 = load i32, ptr %p, !tbaa !{tag}{value}\n{steps}"
-            f"  %r = fadd {number} float %b, %b\n  store i32 %s30, ptr %q, !tbaa !{tag}\n"
-            f"  ret float %r\n}}\n"
-        )
-
-    text = (
-        function("f", "nuw nsw", "fast", "0", ", !range !4")
-        + function("g", "", "", "2", "")
-        + '!0 = !{!1, !1, i64 0}\n!1 = !{!"int", !5}\n!2 = !{!3, !3, i64 0}\n'
-        '!3 = !{!"enum", !5}\n!4 = !{i32 0, i32 2}\n!5 = !{!"root"}\n'
-    )
-    module = Module.parse(text.encode())
-    space = {p.name: p for p in load_space("sound").passes}
-    assert space["iroutliner"].run(module)
-    ir = module.ir()
-    outlined = ir[ir.index("@outlined_ir_func_0(ptr %0") :]
-    assert outlined.count("add i32") == 30
-    for promise in ("nsw", "nuw", "fast", "!tbaa", "!range"):
-        assert promise not in outlined.partition("\n}")[0]
 
 
 def test_a_space_without_what_is_slow(tmp_path: Path) -> None:
