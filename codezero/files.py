@@ -15,8 +15,11 @@ os.umask(_UMASK)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """A path beside ``path`` to write to, moved over it at the end, unless an error comes first.
+
+    Args:
+        mode: permissions, of which the process's umask is taken away.
 
     Raises:
         CodeZeroError: the folder cannot be written to, or the disk is full; ``path`` is as it was.
@@ -33,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_UMASK)
+        temporary.chmod(mode & ~_UMASK)
         temporary.replace(path)
     except OSError as error:
         raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None

@@ -18,7 +18,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from codezero._native import CodegenError, CompileOptions, is_thin_lto, loaded_size
+from codezero._native import (
+    CodegenError,
+    CompileOptions,
+    bitcode_members,
+    is_thin_lto,
+    loaded_size,
+)
 from codezero.compiler.clang_driver import parse_jobs, value_of
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, LLD
@@ -27,6 +33,7 @@ from codezero.driver.compilations import OBJECTIVE, PROTOCOL, SPACE, policy_of
 from codezero.driver.settings import DriverSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
+from codezero.files import replacing
 from codezero.optimize import BASELINE_PIPELINE, Optimized, Optimizer
 from codezero.parallel import MOST_THREADS, available_cores
 
@@ -127,11 +134,13 @@ def _job(command: Sequence[str]) -> list[str]:
 _IS_TOLD_OTHERWISE = re.compile(
     r"--?(plugin-opt=)?(lto-(?!O[123s]|CGO)|thinlto|emit-(llvm|asm)|obj-path|save-temps|stats-file|"
     r"opt-remarks|cs-profile|sample-profile|pass-plugin|load-pass-plugin|dtlto|debug-pass-manager|"
-    r"new-pass-manager|reproduce|plugin$|mllvm)|"
+    r"new-pass-manager|reproduce|plugin$|mllvm|O0$)|"
     r"-plugin-opt=-(?!(function|data)-sections=|debugger-tune=)|"
+    r"--?(start-lib|exclude-libs|out-implib)|"
     r"-r$|--relocatable$|-o.|--output|--oformat"
 )
-"""Words under which lld writes something else, or is told by others how to optimise."""
+"""Words under which lld writes something else, is told by others how to optimise, or treats bitcode
+as it would not an object in its place."""
 _WRITES_OR_PRINTS = re.compile(
     r"--?(Map(=|$)|dependency-file(=|$)|cref$|trace|t$|verbose$|v$|why-|print-|time-trace|stats$)"
 )
@@ -171,25 +180,68 @@ def _link_again(job: Sequence[str], settings: DriverSettings) -> Linked:
         made, trial = folder / "program.o", folder / "program"
         made.write_bytes(result.object)
         again = _with_object(job, str(made), used)
-        _run(_quietly(again, trial), "lld does not link what passes have made")
+        _check(again, folder, used)
+        _run(_quietly(again, trial), DOES_NOT_LINK)
         size = loaded_size(trial.read_bytes())
         if size >= by_lld:
             return Linked(by_lld, by_lld, (), seconds)
-        last = _quietly(again, output, with_map=True)
-        done = subprocess.run(last, capture_output=True, check=False)
-    if done.returncode != 0:
-        subprocess.run(_quietly(job, output, with_map=True), capture_output=True, check=False)
-        raise _Failed("lld does not link what passes have made")
+        with replacing(Path(output), mode=0o777) as temporary:
+            try:
+                _run(_quietly(again, temporary, with_map=True), DOES_NOT_LINK)
+            except _Failed:  # the map is what it was, then
+                _run(_quietly(job, temporary, with_map=True), "lld does not link it twice")
+                raise
     return Linked(size, by_lld, result.passes or (BASELINE_PIPELINE,), seconds)
 
 
+DOES_NOT_LINK = "lld does not link what passes have made"
+NOT_NAMED = "some of its bitcode is not named in the link by itself"
+STAYS_IF = {
+    "recompile with -fPIC": "it was compiled for a fixed address (-fno-pic)",
+    "duplicate symbol": NOT_NAMED,
+}
+"""What lld says of a link that it does by its own passes, and why ours is none then."""
+
+
 def _run(command: Sequence[str], failure: str) -> str:
-    """What a linker prints. Raises `_Failed`."""
+    """What a linker prints.
+
+    Raises:
+        _Stays: it fails for one of the reasons in `STAYS_IF`.
+        _Failed: it fails for another.
+    """
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
-        first = os.fsdecode(done.stderr).partition("\n")[0]
-        raise _Failed(f"{failure} ({first})")
+        said = os.fsdecode(done.stderr)
+        for words, reason in STAYS_IF.items():
+            if words in said:
+                raise _Stays(reason)
+        raise _Failed(f"{failure} ({_error_in(said)})")
     return os.fsdecode(done.stdout)
+
+
+def _error_in(said: str) -> str:
+    """The first error that a linker has printed."""
+    lines = said.splitlines() or [""]
+    return next((line for line in lines if "error:" in line), lines[0])
+
+
+def _check(job: Sequence[str], folder: Path, used: Sequence[str]) -> None:
+    """See that a link without its bitcode takes in the rest of what the first one did, no more.
+
+    Raises:
+        _Stays: there is bitcode in it by other ways than its name, as whole archives and response
+            files, which would be in it twice; or members of archives are not in it that only dead
+            code refers to, and that do something by being there.
+    """
+    left = folder / "left.bc"
+    probe = [*_quietly(job, left), "--lto-emit-llvm", "--lto-newpm-passes=no-op-module", "--trace"]
+    now = set(_run(probe, DOES_NOT_LINK).splitlines())
+    if left.exists():
+        raise _Stays(NOT_NAMED)
+    missing = [name for name in used if name not in now and not _is_bitcode(name)]
+    if missing:
+        raise _Stays(f"{missing[0]} would not be in it any more")
 
 
 def _merge(job: Sequence[str], folder: Path) -> tuple[bytes, list[str]]:
@@ -206,8 +258,7 @@ def _merge(job: Sequence[str], folder: Path) -> tuple[bytes, list[str]]:
     if not merged.exists():
         raise _Stays("nothing of it is bitcode (-flto)")
     used = trace.splitlines()
-    # Members of an archive come after its name, in brackets.
-    for path in map(Path, dict.fromkeys(re.sub(r"\([^()]*\)$", "", name) for name in used)):
+    for path in map(Path, dict.fromkeys(_MEMBER.sub(r"\g<archive>", name) for name in used)):
         if path.exists() and is_thin_lto(path.read_bytes()):
             raise _Stays(f"{path} is for ThinLTO, a module at a time")
     bitcode = merged.read_bytes()
@@ -223,7 +274,7 @@ BITCODE_MAGIC = b"BC\xc0\xde"
 
 def _with_object(job: Sequence[str], made: str, used: Sequence[str]) -> list[str]:
     """The link with an object in place of all bitcode that is named in it."""
-    bitcode = {name for name in used if Path(name).is_file() and _is_bitcode(Path(name))}
+    bitcode = set(filter(_is_bitcode_file, used))
     again: list[str] = []
     for word in job:
         if word not in bitcode:
@@ -235,9 +286,24 @@ def _with_object(job: Sequence[str], made: str, used: Sequence[str]) -> list[str
     return again
 
 
-def _is_bitcode(path: Path) -> bool:
+def _is_bitcode_file(name: str) -> bool:
+    path = Path(name)
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return file.read(4) == BITCODE_MAGIC
+
+
+_MEMBER = re.compile(r"(?P<archive>.*)\((?P<member>[^()]*)\)")
+"""How lld names a member of an archive."""
+
+
+def _is_bitcode(name: str) -> bool:
+    """Of what lld names: a file, or a member of an archive."""
+    member = _MEMBER.fullmatch(name)
+    if member is None or Path(name).exists():
+        return _is_bitcode_file(name)
+    return member["member"] in bitcode_members(member["archive"])
 
 
 def _optimize(name: str, bitcode: bytes, settings: DriverSettings) -> Optimized:

@@ -28,6 +28,22 @@ nb::bytes toBytes(const std::string &Bytes) {
   return nb::bytes(Bytes.data(), Bytes.size());
 }
 
+using Numbers = std::map<std::string, uint64_t>;
+
+// By names, which LLVM takes for bytes: those that are not UTF-8 are left out.
+nb::dict toDict(const Numbers &ByName) {
+  nb::dict Dict;
+  for (const auto &[Name, Number] : ByName) {
+    const auto Text = nb::steal(
+        PyUnicode_DecodeUTF8(Name.data(), Name.size(), /*errors=*/nullptr));
+    if (Text)
+      Dict[Text] = Number;
+    else
+      PyErr_Clear();
+  }
+  return Dict;
+}
+
 using Fields =
     std::tuple<bool, bool, bool, bool, bool, bool, bool, std::string>;
 
@@ -170,12 +186,13 @@ NB_MODULE(_native, M) {
            "An independent copy, without the cached analyses, that passes and "
            "the\n"
            "code generator treat as they would treat the original.")
-      .def("extract", &Module::extract, WithoutGIL(), "function"_a,
-           "One function as a module of its own, in which all others are only\n"
-           "declared. The code that is generated for it is the same there.\n\n"
-           "Raises `LLVMError` if there is no such function, it has no body, "
-           "or no\n"
-           "code is generated for it.")
+      .def(
+          "extract", &Module::extract, WithoutGIL(), "functions"_a,
+          "Functions as a module of their own, in which all others are only\n"
+          "declared. The code that is generated for them is the same there.\n\n"
+          "Raises `LLVMError` if there is no such function, it has no body, "
+          "or no\n"
+          "code is generated for it.")
       .def("warm_up", &Module::warmUp, WithoutGIL(),
            "Set up what the first `run` needs, so that its time is that of its "
            "passes.")
@@ -273,6 +290,19 @@ NB_MODULE(_native, M) {
            "64-bit hash of the module's structure, all names left out.")
       .def("functions", &Module::functions, WithoutGIL(),
            "A `FunctionSummary` of each function with a body.")
+      .def(
+          "instruction_counts",
+          [](const Module &Self) {
+            Numbers Counts;
+            {
+              nb::gil_scoped_release Release;
+              Counts = Self.instructionCounts();
+            }
+            return toDict(Counts);
+          },
+          "Number of IR instructions by function, those that have no body or "
+          "no name\n"
+          "left out, and those whose name is not UTF-8.")
       .def("verify", &Module::verify, WithoutGIL(),
            "Raises `VerificationError` if the IR is broken.")
       .def("add_size_attributes", &Module::addSizeAttributes, WithoutGIL(),
@@ -336,6 +366,11 @@ NB_MODULE(_native, M) {
       "Whether bitcode, or a member of an archive, is for ThinLTO. False for "
       "anything else.");
 
+  M.def("bitcode_members", &bitcodeMembers, WithoutGIL(), "archive"_a,
+        "Names of those members of an archive, a path, that are bitcode. None "
+        "of what is\n"
+        "no archive, or cannot be read.");
+
   const auto DefineSize = [&](const char *Name,
                               uint64_t (*Size)(llvm::StringRef),
                               const char *Doc) {
@@ -358,4 +393,20 @@ NB_MODULE(_native, M) {
              "them, first values\n"
              "of variables, tables to unwind by.\n\nRaises `CodegenError` for "
              "bytes that are no object file.");
+  M.def(
+      "function_sizes",
+      [](nb::bytes Object) {
+        const std::string_view Bytes = view(Object);
+        Numbers Sizes;
+        {
+          nb::gil_scoped_release Release;
+          Sizes = functionSizes(llvm::StringRef(Bytes.data(), Bytes.size()));
+        }
+        return toDict(Sizes);
+      },
+      "object"_a,
+      "Bytes of each function in an object file, by its symbol. None where the "
+      "format\n"
+      "does not tell, as ELF does, nor for names that are not UTF-8.\n\n"
+      "Raises `CodegenError` for bytes that are no object file.");
 }

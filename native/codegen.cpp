@@ -7,6 +7,7 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
+#include "llvm/BinaryFormat/Magic.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/InstrTypes.h"
@@ -442,6 +443,27 @@ bool isThinLTO(StringRef File) {
   return IsThin;
 }
 
+std::vector<std::string> bitcodeMembers(const std::string &Path) {
+  std::vector<std::string> Names;
+  const auto File = MemoryBuffer::getFile(Path);
+  if (!File)
+    return Names;
+  Error Problem = Error::success();
+  object::Archive Members(**File, Problem);
+  if (!Problem)
+    for (const auto &Member : Members.children(Problem)) {
+      auto Name = Member.getName();
+      auto Contents = Member.getMemoryBufferRef();
+      if (Name && Contents &&
+          identify_magic(Contents->getBuffer()) == file_magic::bitcode)
+        Names.push_back(Name->str());
+      consumeError(Name.takeError());
+      consumeError(Contents.takeError());
+    }
+  consumeError(std::move(Problem));
+  return Names;
+}
+
 // Constants that have addresses in them, in code that may be loaded anywhere:
 // the loader writes those, and reads a relocation for each.
 static bool isRelocatedByLoader(const object::SectionRef &Relocations) {
@@ -468,14 +490,19 @@ static bool isLoaded(const object::SectionRef &Section) {
   return Section.isText() || (Section.isData() && !Section.isVirtual());
 }
 
-static uint64_t sizeOf(StringRef Object,
-                       function_ref<bool(const object::SectionRef &)> Counts) {
+static std::unique_ptr<object::ObjectFile> readObject(StringRef Bytes) {
   auto File =
-      object::ObjectFile::createObjectFile(MemoryBufferRef(Object, "object"));
+      object::ObjectFile::createObjectFile(MemoryBufferRef(Bytes, "object"));
   if (!File)
     throw CodegenError(toString(File.takeError()));
+  return std::move(*File);
+}
+
+static uint64_t sizeOf(StringRef Object,
+                       function_ref<bool(const object::SectionRef &)> Counts) {
+  const auto File = readObject(Object);
   uint64_t Size = 0;
-  for (const object::SectionRef &Section : (*File)->sections())
+  for (const object::SectionRef &Section : File->sections())
     if (Counts(Section))
       Size += Section.getSize();
   return Size;
@@ -486,5 +513,24 @@ uint64_t executableSize(StringRef Object) {
 }
 
 uint64_t loadedSize(StringRef Object) { return sizeOf(Object, isLoaded); }
+
+std::map<std::string, uint64_t> functionSizes(StringRef Object) {
+  const auto File = readObject(Object);
+  std::map<std::string, uint64_t> Sizes;
+  if (const auto *ELF = dyn_cast<object::ELFObjectFileBase>(File.get()))
+    for (const object::ELFSymbolRef Symbol : ELF->symbols()) {
+      auto Section = Symbol.getSection();
+      if (!Section)
+        throw CodegenError(toString(Section.takeError()));
+      if (Symbol.getELFType() != ELF::STT_FUNC ||
+          *Section == ELF->section_end())
+        continue;
+      auto Name = Symbol.getName();
+      if (!Name)
+        throw CodegenError(toString(Name.takeError()));
+      Sizes[Name->str()] = Symbol.getSize();
+    }
+  return Sizes;
+}
 
 } // namespace codezero

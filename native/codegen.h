@@ -11,6 +11,7 @@
 #include "llvm/Target/TargetOptions.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -77,6 +78,10 @@ private:
 // time as it is linked. False for what is neither.
 bool isThinLTO(llvm::StringRef File);
 
+// Names of those members of an archive that are bitcode. None of what is no
+// archive, or cannot be read.
+std::vector<std::string> bitcodeMembers(const std::string &Path);
+
 // Bytes in the executable sections of an object file. Throws CodegenError for
 // bytes that are no object file.
 uint64_t executableSize(llvm::StringRef Object);
@@ -85,5 +90,9 @@ uint64_t executableSize(llvm::StringRef Object);
 // with the relocations that a loader reads for them, first values of variables,
 // tables to unwind by. Throws as executableSize.
 uint64_t loadedSize(llvm::StringRef Object);
+
+// Bytes of each function in an object file, by its symbol. None where the
+// format does not tell, as ELF does. Throws as executableSize.
+std::map<std::string, uint64_t> functionSizes(llvm::StringRef Object);
 
 } // namespace codezero

@@ -1,6 +1,7 @@
 #include "extract.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/IR/Module.h"
 
 using namespace llvm;
@@ -55,7 +56,8 @@ static bool eraseIfUnused(GlobalValue &Value) {
   return true;
 }
 
-void keepOnly(Module &M, Function &Kept) {
+void keepOnly(Module &M, ArrayRef<Function *> Kept) {
+  const SmallPtrSet<const Function *, 16> IsKept(Kept.begin(), Kept.end());
   for (const StringRef Name : {"llvm.used", "llvm.compiler.used",
                                "llvm.global_ctors", "llvm.global_dtors"})
     if (GlobalVariable *List = M.getNamedGlobal(Name))
@@ -65,14 +67,16 @@ void keepOnly(Module &M, Function &Kept) {
   for (GlobalIFunc &IFunc : make_early_inc_range(M.ifuncs()))
     replaceByDeclaration(M, IFunc);
   for (Function &F : M)
-    if (&F != &Kept && !F.isDeclaration())
+    if (!IsKept.contains(&F) && !F.isDeclaration())
       dropBody(F);
 
-  makeVisible(Kept);
-  Kept.setComdat(nullptr);
-  if (Kept.hasLinkOnceLinkage())
-    Kept.setLinkage(Kept.hasLinkOnceODRLinkage() ? GlobalValue::WeakODRLinkage
-                                                 : GlobalValue::WeakAnyLinkage);
+  for (Function *F : Kept) {
+    makeVisible(*F);
+    F->setComdat(nullptr);
+    if (F->hasLinkOnceLinkage())
+      F->setLinkage(F->hasLinkOnceODRLinkage() ? GlobalValue::WeakODRLinkage
+                                               : GlobalValue::WeakAnyLinkage);
+  }
 
   // One may be all that another is used by.
   bool Erased = true;
@@ -81,7 +85,7 @@ void keepOnly(Module &M, Function &Kept) {
     for (GlobalVariable &Variable : make_early_inc_range(M.globals()))
       Erased |= eraseIfUnused(Variable);
     for (Function &F : make_early_inc_range(M))
-      if (&F != &Kept)
+      if (!IsKept.contains(&F))
         Erased |= eraseIfUnused(F);
   }
 }

@@ -1,8 +1,8 @@
 #include "module.h"
 
 #include "extract.h"
-#include "optimizer.h"
 #include "merging.h"
+#include "optimizer.h"
 #include "properties.h"
 
 #include "llvm/Bitcode/BitcodeReader.h"
@@ -166,11 +166,15 @@ static Function &findDefinition(llvm::Module &M, StringRef Name) {
   return *F;
 }
 
-std::unique_ptr<Module> Module::extract(const std::string &Function) const {
+std::unique_ptr<Module>
+Module::extract(const std::vector<std::string> &Functions) const {
   auto Copy = clone();
-  llvm::Function &Kept = findDefinition(*Copy->IR, Function);
-  if (Kept.hasAvailableExternallyLinkage())
-    throw LLVMError("no code is generated for function '" + Function + "'");
+  SmallVector<Function *> Kept;
+  for (const std::string &Name : Functions) {
+    Kept.push_back(&findDefinition(*Copy->IR, Name));
+    if (Kept.back()->hasAvailableExternallyLinkage())
+      throw LLVMError("no code is generated for function '" + Name + "'");
+  }
   keepOnly(*Copy->IR, Kept);
   return Copy;
 }
@@ -326,6 +330,15 @@ std::vector<FunctionSummary> Module::functions() const {
            F.getInstructionCount(),
            F.isWeakForLinker() || F.hasAvailableExternallyLinkage()});
   return Functions;
+}
+
+std::map<std::string, uint64_t> Module::instructionCounts() const {
+  std::lock_guard Lock(Owner->Mutex);
+  std::map<std::string, uint64_t> Counts;
+  for (const Function &F : *IR)
+    if (!F.isDeclaration() && F.hasName())
+      Counts[F.getName().str()] = F.getInstructionCount();
+  return Counts;
 }
 
 // Code generation rewrites the IR: it gets a copy, in a context of its own.

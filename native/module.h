@@ -11,6 +11,7 @@
 #include "llvm/ADT/STLFunctionalExtras.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,9 +56,11 @@ public:
   // original: use-list order, which both depend on, is kept.
   std::unique_ptr<Module> clone() const;
 
-  // One function as a module of its own: all others are only declared. Throws
-  // LLVMError where there is no such function, or no code is generated for it.
-  std::unique_ptr<Module> extract(const std::string &Function) const;
+  // Some functions as a module of their own: all others are only declared.
+  // Throws LLVMError where there is no such function, or no code is generated
+  // for it.
+  std::unique_ptr<Module>
+  extract(const std::vector<std::string> &Functions) const;
 
   // Sets up what the first run needs, so that its time is that of its passes.
   void warmUp();
@@ -89,6 +92,8 @@ public:
   uint64_t structuralHash() const;
   // Every function with a body.
   std::vector<FunctionSummary> functions() const;
+  // The same, by name, but those without one.
+  std::map<std::string, uint64_t> instructionCounts() const;
   uint64_t textSize(const CompileOptions &Options) const;
   uint64_t loadedSize(const CompileOptions &Options) const;
 

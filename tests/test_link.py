@@ -127,6 +127,59 @@ def test_what_is_lld_alone_to_link(program: Builder) -> None:
     assert not list(records.read(str(program.records)))
 
 
+def test_what_an_object_in_its_place_would_change(program: Builder) -> None:
+    """Bitcode that comes in otherwise than by its name, and what is there for dead code alone."""
+    folder = program.folder
+    (folder / "plug.c").write_text(
+        "#include <stdio.h>\nstatic int n;\n"
+        '__attribute__((constructor)) static void start(void) { printf("plug %d\\n", ++n); }\n'
+        "int plug(void) { return n; }\n"
+    )
+    (folder / "dead.c").write_text(
+        'int plug(void);\n__attribute__((visibility("hidden"))) int f(void) { return plug(); }\n'
+    )
+    clang(program, "-Oz", "-flto", "-c", "plug.c", "dead.c")
+    clang(program, "-Oz", "-c", "plug.c", "-o", "native.o")
+    program.run("llvm-ar-22", "rcs", "libplug.a", "plug.o")
+    program.run("llvm-ar-22", "rcs", "libnative.a", "native.o")
+    (folder / "words").write_text("plug.o\n")
+    clang(program, *UNOPTIMISED, "-Oz", "-flto", "-c", "main.c", "sums.c")
+    whole = ("-Wl,--whole-archive", "libplug.a", "-Wl,--no-whole-archive")
+    for words, reason in (
+        (whole, "not named in the link by itself"),
+        (("-L.", "-l:plug.o"), "not named in the link by itself"),
+        (("-Wl,@words",), "not named in the link by itself"),
+        (("-Wl,--start-lib", "plug.o", "-Wl,--end-lib", "-Wl,-u,plug"), "--start-lib stays lld's"),
+        (("dead.o", "libnative.a"), "libnative.a(native.o) would not be in it any more"),
+    ):
+        done = program.run(*LINK, "main.o", "sums.o", *words, "-o", "program", CODEZERO_STRICT="1")
+        assert done.returncode == 0 and reason in done.stderr.decode()
+        assert program.run(folder / "program").stdout == b"plug 1\n6 12\n"
+    done = program.run(*LINK, "main.o", "sums.o", "dead.o", "libplug.a", "-o", "program")
+    assert done.returncode == 0 and b"less than by lld's passes" in done.stderr
+    assert program.run(folder / "program").stdout == b"plug 1\n6 12\n"
+    hidden = program.run(*LINK, "-shared", "sums.o", "-Wl,--exclude-libs,ALL", "-o", "a.so")
+    assert hidden.returncode == 0 and b"--exclude-libs stays lld's" in hidden.stderr
+    clang(program, *UNOPTIMISED, "-Oz", "-flto", "-fno-pic", "-c", "main.c", "sums.c")
+    done = program.run(*LINK, "-pie", "main.o", "sums.o", "-o", "program", CODEZERO_STRICT="1")
+    assert done.returncode == 0 and program.run(folder / "program").stdout == b"6 12\n"
+
+
+def test_a_disk_that_is_full_at_the_last_link(builder: Builder) -> None:
+    clang(builder, *UNOPTIMISED, "-Oz", "-flto", "-c", EXAMPLES / "vm.c", "-o", "a.o")
+    linker = builder.folder / "ld.lld"
+    linker.write_text(
+        '#!/bin/sh\ncase "$*" in *"/.program."*) echo "error: no room" >&2; exit 1;; esac\n'
+        'exec ld.lld-22 "$@"\n'
+    )
+    linker.chmod(0o755)
+    done = builder.run(*LINK, f"--ld-path={linker}", "a.o", "-o", "program")
+    assert done.returncode == 0 and b"no room" in done.stderr
+    expected = (EXAMPLES / "expected" / "vm.c.txt").read_bytes()
+    assert builder.run(builder.folder / "program").stdout == expected
+    assert not list(builder.folder.glob(".program*"))
+
+
 def test_passes_that_only_lld_runs(builder: Builder) -> None:
     (builder.folder / "a.cpp").write_text(
         "#include <cstdio>\nstruct A { virtual int f() { return 1; } virtual ~A() {} };\n"

@@ -24,6 +24,7 @@ from codezero.compiler import (
     PipelineError,
     VerificationError,
     executable_size,
+    function_sizes,
     loaded_size,
 )
 from codezero.compiler.program import Program
@@ -474,7 +475,7 @@ def test_sizes_do_not_depend_on_what_was_measured_before(
     start = Module.parse(load(name, *compile_flags(EXAMPLES / name)).bitcode)
     small = start.clone()
     small.run("default<Oz>")
-    alone = [small.extract(each.name) for each in small.functions()[:20]]
+    alone = [small.extract([each.name]) for each in small.functions()[:20]]
     for options in (CompileOptions(), CompileOptions(function_sections=True)):
         for module in (start, *alone, small, *alone):
             assert module.text_size(options) == executable_size(module.object(options))
@@ -549,7 +550,7 @@ define internal void @kept(i64 %i) {
 def test_a_function_is_extracted_with_what_it_needs() -> None:
     module = parse(EXTRACTED)
     before = module.ir()
-    alone = module.extract("kept")
+    alone = module.extract(["kept"])
     alone.verify()
     assert module.ir() == before
     assert [each.name for each in alone.functions()] == ["kept"]
@@ -567,34 +568,57 @@ def test_a_function_is_extracted_with_what_it_needs() -> None:
 @pytest.mark.parametrize("name", ["nowhere", "declared", "elsewhere"])
 def test_what_has_no_code_is_not_extracted(name: str) -> None:
     with pytest.raises(LLVMError, match=f"'{name}'"):
-        parse(EXTRACTED).extract(name)
-
-
-def function_sizes(module: Module, options: CompileOptions, directory: Path) -> dict[str, int]:
-    """Bytes of each function, by its symbol."""
-    file = directory / "module.o"
-    file.write_bytes(module.object(options))
-    listing = subprocess.run(
-        ["nm", "--print-size", "--radix=d", file], check=True, capture_output=True, text=True
-    )
-    symbols = [line.split() for line in listing.stdout.splitlines()]
-    return {s[3]: int(s[1]) for s in symbols if len(s) == 4 and s[2] in "tTwW"}
+        parse(EXTRACTED).extract([name])
 
 
 @pytest.mark.parametrize("name", ["vm.c", "json.c", "calc.cpp", "life.rs"])
-def test_an_extracted_function_has_the_size_it_has_in_the_module(
+def test_sizes_of_functions_are_those_of_their_symbols(
     name: str, load: Callable[..., Program], tmp_path: Path
 ) -> None:
     program = load(EXAMPLES / name)
     module = Module.parse(program.bitcode)
+    file = tmp_path / "module.o"
+    file.write_bytes(module.object(program.options))
+    listing = subprocess.run(
+        ["nm", "--print-size", "--radix=d", file], check=True, capture_output=True, text=True
+    )
+    symbols = [line.split() for line in listing.stdout.splitlines()]
+    expected = {s[3]: int(s[1]) for s in symbols if len(s) == 4 and s[2] in "tTwW"}
+    sizes = function_sizes(file.read_bytes())
+    assert {name: size for name, size in sizes.items() if size} == expected
+    counts = module.instruction_counts()
+    assert counts == {each.name: each.instructions for each in module.functions()}
+    assert expected.keys() <= counts.keys() and sum(counts.values()) == module.instruction_count()
+
+
+def test_names_that_are_not_text_and_what_is_no_object() -> None:
+    module = parse('define void @"\\ff"() {\n  ret void\n}\ndefine void @f() {\n  ret void\n}\n')
+    assert module.instruction_counts() == {"f": 1}
+    assert function_sizes(module.object()).keys() == {"f"}
+    wasm = parse('target triple = "wasm32"\ndefine void @f() {\n  ret void\n}\n')
+    assert function_sizes(wasm.object()) == {}
+    with pytest.raises(CodegenError):
+        function_sizes(b"no object")
+
+
+@pytest.mark.parametrize("name", ["vm.c", "json.c", "calc.cpp", "life.rs"])
+def test_an_extracted_function_has_the_size_it_has_in_the_module(
+    name: str, load: Callable[..., Program]
+) -> None:
+    program = load(EXAMPLES / name)
+    module = Module.parse(program.bitcode)
     module.run("default<Oz>")
-    whole = function_sizes(module, program.options, tmp_path)
-    names = [each.name for each in module.functions() if each.name in whole][:40]
-    sizes = {each: module.extract(each).text_size(program.options) for each in names}
+    whole = function_sizes(module.object(program.options))
+    names = [name for name in module.instruction_counts() if name in whole][:40]
+    sizes = {each: module.extract([each]).text_size(program.options) for each in names}
     differ = [each for each in names if sizes[each] != whole[each]]
     # A jump to a function that is only declared takes five bytes, to one nearby two.
     assert len(differ) <= len(names) / 5
-    assert sum(sizes.values()) == pytest.approx(sum(whole[each] for each in names), rel=0.01)
+    total = sum(whole[each] for each in names)
+    assert sum(sizes.values()) == pytest.approx(total, rel=0.01)
+    together = function_sizes(module.extract(names).object(program.options))
+    assert together.keys() == set(names)
+    assert sum(together.values()) == pytest.approx(total, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codezero._native import PipelineError as PipelineError
     from codezero._native import VerificationError as VerificationError
     from codezero._native import executable_size as executable_size
+    from codezero._native import function_sizes as function_sizes
     from codezero._native import loaded_size as loaded_size
     from codezero.compiler.objectives import Objective as Objective
     from codezero.compiler.protocols import Protocol as Protocol
@@ -37,7 +38,14 @@ _MODULES = {
 }
 _NATIVE = (
     *("LLVM_VERSION", "TARGETS", "CodegenError", "CompileOptions", "LLVMError", "Module"),
-    *("ParseError", "PipelineError", "VerificationError", "executable_size", "loaded_size"),
+    *(
+        "ParseError",
+        "PipelineError",
+        "VerificationError",
+        "executable_size",
+        "function_sizes",
+        "loaded_size",
+    ),
 )
 
 __all__ = [*_MODULES, *_NATIVE]

@@ -403,7 +403,7 @@ class Episode:
         extracted = []
         for name in names:
             try:
-                alone = self._state.module.extract(name)
+                alone = self._state.module.extract([name])
                 bitcode = alone.bitcode()
                 for action in actions:
                     self.settings.space.passes[action].run(alone)
