@@ -124,8 +124,7 @@ def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
          "-emit-llvm-uselists", "-emit-llvm", "-c", source, "-o", bitcode],
         check=True,
     )  # fmt: skip
-    # The agent's lists, its trajectory, and a trial more.
-    trials = str(len(Portfolio(shipped_agents()["instructions"]).lists) + 2)
+    trials = str(len(Portfolio(shipped_agents()["instructions"]).lists))
     task = ("--objective", "instructions", "--budget", trials, "--json")
     (whole,) = json.loads(codezero("optimize", source, "-o", text, *task).stdout)
     assert whole["policy"] == f"agent-whole:instructions:{trials}" and whole["functions"] == {}

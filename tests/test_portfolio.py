@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import NEVER_ENDS
+from conftest import NEVER_ENDS, NEVER_ENDS_BY_FUNCTION
 
 from codezero._native import VerificationError, executable_size
+from codezero.agents.agent import read_trained
+from codezero.agents.shipped import shipped_agents
 from codezero.cli import main
+from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
 from codezero.env.episode import NUM_FEATURES, Features, Made
@@ -24,6 +29,7 @@ from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order
 from codezero.portfolio.table import ListTable, measure
+from codezero.portfolio.tails import TailTable, choose_tails
 from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
 from codezero.search.budget import Budget
 from codezero.search.policy import Found, Policy, parse_policy
@@ -55,7 +61,7 @@ def made_up(programs: int = 200) -> ListTable:
 def portfolio(tmp_path: Path) -> Callable[..., Portfolio]:
     """A portfolio of these lists, that likes them in this order."""
 
-    def make(*lists: str, most_work: float = 1.5) -> Portfolio:
+    def make(*lists: str, most_work: float = 1.5, tails: Sequence[str] = ()) -> Portfolio:
         names = tuple(tuple(each.split()) for each in lists)
         worth = np.linspace(0.5, 0.1, len(names), dtype=np.float32)
         table = ListTable(
@@ -71,6 +77,13 @@ def portfolio(tmp_path: Path) -> Callable[..., Portfolio]:
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         write(folder, *train(table, config), config)
+        if tails:
+            description = Portfolio.read(folder)
+            description |= {
+                "tails": [each.split() for each in tails],
+                "tail_work": [0.5] * len(tails),
+            }
+            (folder / DESCRIPTION).write_text(json.dumps(description))
         return Portfolio(folder)
 
     return make
@@ -201,6 +214,125 @@ def test_a_list_that_cannot_be_finished_is_left_out(
     assert found.actions == (0,) and found.made is not None
 
 
+@pytest.mark.parametrize("objective", ["text", "loaded", "instructions"])
+def test_functions_get_what_makes_them_smallest(
+    objective: str, load: Callable[..., Program]
+) -> None:
+    program, settings = load("json.c"), make_settings("sound", objective, "clang")
+
+    def actions(*names: str) -> list[int]:
+        return [settings.action(name) for name in names]
+
+    tails = [actions("simplifycfg-late", "instcombine"), actions("gvn", "dse"), actions("dce")]
+    with Session(settings, threads=2, for_objects=objective != "instructions") as session:
+        session.begin(program)
+        assert session.try_tails(tails) == ({}, None, False), "nothing was handed over"
+        (tried,) = session.try_lists([actions("sroa", "inline", "globaldce")])
+        listed = session.finish_list(0)
+        costs = session.measure_tails(tails)
+        tailed = session.try_tails(tails)
+        assert tailed.made is not None and tailed.made.cost < listed.cost
+        assert not tailed.is_running and len(tailed.functions) > 1
+        for name, own in tailed.functions.items():
+            least = min(after.get(name, costs.before[name]) for after in costs.after)
+            assert least < costs.before[name]
+            (k,) = (
+                k
+                for k, tail in enumerate(tails)
+                if set(own) <= set(tail) and costs.after[k].get(name) == least
+            )
+            assert own == tuple(action for action in tails[k] if action in own), "in order"
+        if objective != "loaded":
+            saved = sum(
+                max(before - after.get(name, before) for after in costs.after)
+                for name, before in costs.before.items()
+            )
+            assert listed.cost - tailed.made.cost == pytest.approx(saved, rel=0.1)
+        more = session.try_tails([actions("early-cse-memssa", "simplifycfg-bonus", "adce")])
+        if more.made is not None:
+            assert more.made.cost < tailed.made.cost
+            assert all(more.functions[f][: len(own)] == own for f, own in tailed.functions.items())
+        last = more if more.made is not None else tailed
+        session.begin(program)
+        assert session.replay(tried.passes, last.functions) == (tried.passes, last.functions)
+        assert session.finish() == last.made
+
+
+def test_a_tail_that_takes_too_long_is_given_up(
+    sha256: Program, space_file: Callable[..., Path]
+) -> None:
+    space = space_file("sroa", "simplifycfg", NEVER_ENDS_BY_FUNCTION)
+    settings = make_settings(space, "text", "clang")
+    with Session(settings, threads=2) as session:
+        session.begin(sha256)
+        session.try_lists([[0]])
+        listed = session.finish_list(0)
+        tailed = session.try_tails([[1], [2]], most_work=1.0)
+        assert tailed.is_running and tailed.made is not None and tailed.made.cost < listed.cost
+        assert session.try_tails([[1]]) == ({}, None, True), "not beside what still runs"
+        session.begin(sha256)
+        assert session.try_lists([[0]])[0].cost is not None, "a new process is at work"
+        assert session.try_tails([[1]]) == ({}, None, False), "it was handed over by the other"
+
+
+def test_a_trial_goes_through_the_functions_of_its_best_list(
+    load: Callable[..., Program], portfolio: Callable[..., Portfolio]
+) -> None:
+    program, settings = load("json.c"), make_settings("sound", "text", "clang")
+    tails = ("simplifycfg-late instcombine", "gvn dse", "early-cse-memssa adce")
+    lists = ("sroa globaldce", "sroa inline", "default-oz")
+    chosen = portfolio(*lists, most_work=3.4, tails=tails)
+    with Session(settings) as session:
+        listed = PortfolioSearch(session, program, chosen, with_tails=False).begin()
+        assert listed.trials == 2 and not listed.functions
+        search = PortfolioSearch(session, program, chosen)
+        found = search.begin()
+        assert found.trials == 2 + 2, "half a list's time each, and three tenths of all"
+        assert found.functions and found.cost < listed.cost and found.made is not None
+        assert search.go_on(Budget(trials=2)).trials == 6, "as many as that"
+        more = search.go_on(Budget(trials=9))
+        assert more.trials == 4 + 1 + 3, "the other list, and all tails after it"
+        assert more.cost <= found.cost
+        whole = PortfolioSearch(session, program, chosen, by_function=False)
+        for one in (whole.begin(), whole.go_on(Budget(trials=2))):
+            assert not one.functions and one.cost < listed.cost
+        session.begin(program)
+        session.replay(one.actions)
+        assert session.finish().cost == one.cost
+
+
+def test_an_agent_may_have_a_portfolio_for_another_objective(tmp_path: Path) -> None:
+    size = shipped_agents()["size"]
+    loaded = Portfolio.folder_of(size, Objective.LOADED)
+    assert loaded.parent == size and Portfolio(loaded).lists != Portfolio(size).lists
+    for objective in (None, Objective.TEXT, Objective.INSTRUCTIONS):
+        assert Portfolio.folder_of(size, objective) == size
+    assert Portfolio.folder_of(tmp_path, Objective.LOADED) == tmp_path
+    sound = load_space("sound")
+    for folder in (size, loaded, shipped_agents()["instructions"]):
+        chosen = Portfolio(folder)
+        for each in (*chosen.lists, *chosen.tails):
+            assert all(name in {p.name for p in sound.passes} for name in each)
+        assert set(sound.by_function) >= {sound.action(n) for tail in chosen.tails for n in tail}
+        assert 0 < chosen.tails_of(math.inf).number < len(chosen.tails)
+
+
+def test_tails_are_chosen_that_complement_each_other() -> None:
+    saved = np.array([[5.0, 4, 0], [5, 4, 0], [0, 0, 3], [0, 1, 1]])
+    table = TailTable(
+        (("dce",), ("adce",), ("gvn",)),
+        np.array([100.0, 50.0]),
+        np.array([0, 0, 1, 1]),
+        saved,
+        np.ones(3),
+        0.5,
+    )
+    assert table.gain([]) == 0
+    assert table.gain([0]) == pytest.approx(-np.log(0.9) / 2)
+    assert choose_tails(table, 3) == [0, 2], "the second adds nothing to the two"
+    assert choose_tails(replace(table, work=np.array([9.0, 1, 1])), 1) == [1]
+
+
 def test_a_space_may_have_none_of_the_passes(
     space_file: Callable[..., Path], portfolio: Callable[..., Portfolio]
 ) -> None:
@@ -248,10 +380,33 @@ def test_the_commands(
     assert "trial" in capsys.readouterr().out
     description = json.loads((agent / DESCRIPTION).read_text())
     assert description["trained"]["programs"] == 3 and description["lists"]
+    assert description["tails"] == []
     assert _run(["portfolio", "train", str(table), str(agent), "--set", "colours=2"]) == 2
     lists.write_text("sroa nonsense\n")
     assert _run([*command, "--lists", str(lists), "-o", str(table)]) == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_an_agent_is_given_tails(
+    training_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = tmp_path / "agent"
+    shutil.copytree(shipped_agents()["instructions"], agent)
+    lists = tmp_path / "lists.txt"
+    lists.write_text("sroa inline instcombine\nglobaldce\n")
+    command = ["portfolio", "tails", str(training_corpus), str(agent), "--lists", str(lists)]
+    assert _run([*command, "--size", "2", "-j", "1"]) == 0
+    assert "smaller by" in capsys.readouterr().out
+    chosen = Portfolio(agent)
+    assert 1 <= len(chosen.tails) <= 2
+    space = read_trained(agent).settings.space
+    assert {space.action(name) for tail in chosen.tails for name in tail} <= {*space.by_function}
+    assert chosen.tails_of(math.inf).work > 0 and chosen.tails_of(0.0) == (0, 0.0)
+    lists.write_text("globaldce nonsense\n")
+    assert _run(command) == 2 and "nonsense" in capsys.readouterr().err
+    assert _run([*command, "--size", "0"]) == 2
+    (agent / DESCRIPTION).unlink()
+    assert _run(command) == 2
 
 
 def _run(arguments: list[str]) -> int:
@@ -273,7 +428,10 @@ def test_an_optimizer_uses_what_the_trial_made(
     assert not result.fell_back and result.cost < result.costs.baseline
     with Session(settings) as session:
         session.begin(sha256)
-        session.replay([settings.action(name) for name in result.passes])
+        functions = {
+            name: [settings.action(each) for each in own] for name, own in result.functions.items()
+        }
+        session.replay([settings.action(name) for name in result.passes], functions)
         assert session.finish()[1:3] == (result.cost, result.bitcode)
 
 

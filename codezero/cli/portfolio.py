@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,12 +14,15 @@ from codezero.agents.agent import read_trained
 from codezero.cli.building import check_output
 from codezero.cli.options import parse_subcommand
 from codezero.cli.output import print_table, progress_bar
+from codezero.compiler.objectives import Objective
+from codezero.compiler.program import Program
 from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace
 from codezero.corpus.corpus import Corpus
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.portfolio.portfolio import Portfolio
 from codezero.portfolio.table import ListTable, measure
+from codezero.portfolio.tails import choose_tails, measure_tails, tails_of_lists, write_tails
 
 
 @dataclass
@@ -48,14 +52,11 @@ class Measure:
     """Programs at a time; 0 is one a core."""
 
     def run(self) -> int:
-        if self.jobs < 0 or (self.programs is not None and self.programs < 1):
-            raise CodeZeroError("portfolio: --programs is at least 1, --jobs not negative")
         check_output(self.out)
         settings = make_settings(self.space, self.objective, self.protocol)
         lists = read_lists(self.lists, settings.space)
-        corpus = Corpus(self.corpus, self.split)
-        chosen = corpus.sample(self.programs or len(corpus), self.max_instructions)
-        programs = [corpus[k] for k in chosen]
+        programs = _programs(self.corpus, self.split, self.programs, self.max_instructions)
+        _check_jobs(self.jobs)
         with progress_bar() as progress:
             bar = progress.add_task("trying lists", total=len(programs))
             table = measure(
@@ -148,7 +149,80 @@ def _setting(text: str) -> tuple[str, Any]:
         raise CodeZeroError(f"portfolio: {name} is no number: '{value}'") from None
 
 
-COMMANDS = {"measure": Measure, "train": Train}
+@dataclass
+class Tails:
+    """Choose lists by function for an agent's portfolio: each function gets one after the trial.
+
+    Candidates are the passes by function of the lists in FILE. They are tried after what the
+    portfolio's trial makes of programs.
+    """
+
+    corpus: tyro.conf.Positional[Path]
+    agent: tyro.conf.Positional[Path]
+    """The agent's folder, whose portfolio is given the tails."""
+    lists: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """A list a line: names of passes, with spaces between them."""
+    objective: Literal["text", "loaded", "instructions"] | None = None
+    """Whose portfolio it is; without it, that of the agent's own."""
+    size: int = 8
+    """Tails at most."""
+    split: Literal["train", "validation", "test"] = "train"
+    programs: int | None = 400
+    """Programs, chosen by a hash of their names."""
+    max_instructions: int | None = 5_000
+    """Of those programs, before optimisation."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
+    """Programs at a time; 0 is one a core."""
+
+    def run(self) -> int:
+        _check_jobs(self.jobs)
+        if self.size < 1:
+            raise CodeZeroError("portfolio: --size is at least 1")
+        settings = read_trained(self.agent).settings
+        if self.objective is not None:
+            settings = replace(settings, objective=Objective(self.objective))
+        folder = Portfolio.folder_of(self.agent, settings.objective)
+        portfolio = Portfolio(folder)
+        candidates = tails_of_lists(read_lists(self.lists, settings.space), settings.space)
+        if not candidates:
+            raise CodeZeroError(f"{self.lists}: no list has a pass that works by function")
+        programs = _programs(self.corpus, self.split, self.programs, self.max_instructions)
+        with progress_bar() as progress:
+            bar = progress.add_task("trying tails", total=len(programs))
+            table = measure_tails(
+                programs,
+                portfolio,
+                candidates,
+                settings,
+                jobs=self.jobs,
+                on_done=lambda: progress.advance(bar),
+            )
+        chosen = choose_tails(table, self.size)
+        write_tails(folder, table, chosen)
+        cells = [
+            [str(k + 1), f"{math.exp(table.gain(chosen[: k + 1])):.4f}", f"{table.work[tail]:.2f}"]
+            for k, tail in enumerate(chosen)
+        ]
+        print_table(["tails", "smaller by", "time over -Oz"], cells, numeric_from=0)
+        return 0
+
+
+def _programs(
+    path: Path, split: str, number: int | None, max_instructions: int | None
+) -> list[Program]:
+    """Of a corpus. Raises `CodeZeroError` if it cannot be read, or for less than one."""
+    if number is not None and number < 1:
+        raise CodeZeroError("portfolio: --programs is at least 1")
+    corpus = Corpus(path, split)
+    return [corpus[k] for k in corpus.sample(number or len(corpus), max_instructions)]
+
+
+def _check_jobs(jobs: int) -> None:
+    if jobs < 0:
+        raise CodeZeroError("portfolio: --jobs is not negative")
+
+
+COMMANDS = {"measure": Measure, "train": Train, "tails": Tails}
 
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:

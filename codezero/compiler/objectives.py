@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from codezero._native import CompileOptions, Module, executable_size, loaded_size
+from codezero._native import executable_size, loaded_size
 
 
 class Objective(str, enum.Enum):
@@ -34,18 +34,6 @@ class Objective(str, enum.Enum):
     def of_code(self) -> bool:
         """Whether code has to be generated to measure it."""
         return self is not Objective.INSTRUCTIONS
-
-    def measure(self, module: Module, options: CompileOptions) -> int:
-        """The cost of ``module``; code is generated as ``options`` says.
-
-        Raises:
-            CodegenError: it is one of code, for a target without a code generator.
-        """
-        if self is Objective.INSTRUCTIONS:
-            return module.instruction_count()
-        if self is Objective.TEXT:
-            return module.text_size(options)
-        return module.loaded_size(options)
 
     def measure_object(self, made: bytes) -> int:
         """The cost of an object, if it is one of code.

@@ -210,6 +210,7 @@ def policy_of(settings: DriverSettings) -> AgentPolicy:
         agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL)),
         Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,
         limit=TrialLimit(settings.effort, settings.seconds),
+        objective=OBJECTIVE,
     )
 
 

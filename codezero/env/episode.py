@@ -11,16 +11,22 @@ import enum
 import math
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from codezero._native import SHAPE_FEATURES, CodegenError, LLVMError, Module
+from codezero._native import (
+    SHAPE_FEATURES,
+    CodegenError,
+    LLVMError,
+    Module,
+    function_sizes,
+)
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
@@ -49,6 +55,7 @@ LEAST_PATIENCE = 0.2
 """Seconds of a processor that it has in any case."""
 POLL_SECONDS = 0.02
 
+T = TypeVar("T")
 Observation = npt.NDArray[np.float32]
 
 
@@ -204,6 +211,31 @@ class Features(NamedTuple):
     baseline: Observation
 
 
+class Tailed(NamedTuple):
+    """What lists of passes by function made of functions, each with the one that suits it best."""
+
+    functions: dict[str, tuple[int, ...]]
+    """By name, what each got after the list of the whole program: all that `Episode.try_tails` has
+    found since that was handed over. Empty where nothing became smaller."""
+    made: Made | None
+    """The program with them; None where nothing became smaller."""
+    is_running: bool
+    """Whether a list was given up in the middle of a pass, which cannot be stopped."""
+
+
+class TailCosts(NamedTuple):
+    """What lists of passes by function do to functions, each list by itself."""
+
+    before: dict[str, int]
+    """The cost of each function, by name."""
+    after: list[dict[str, int]]
+    """With each list, those of functions that it changes; none where LLVM fails."""
+    work: list[float]
+    """Time of each list, code generation included, over the baseline's. Of a processor."""
+    rebuild_work: float
+    """What it takes to make a program of functions that have been chosen."""
+
+
 class Made(NamedTuple):
     """A program that passes have made, ready for code generation."""
 
@@ -217,7 +249,26 @@ class Made(NamedTuple):
 
 class _Measured(NamedTuple):
     cost: int
-    object: bytes | None
+    code: bytes | None
+    """An object, if the objective is one of code."""
+    is_clangs: bool
+    """Whether clang has to generate what is handed over, for all that."""
+
+
+class _Built(NamedTuple):
+    """What passes have made of a program, before and after the ending of the objective."""
+
+    module: Module
+    ended: Module
+    end_changed: bool
+    measured: _Measured
+
+
+class _Finished(NamedTuple):
+    """What was handed over last, and what functions of it got by themselves."""
+
+    built: _Built
+    functions: dict[str, tuple[int, ...]]
 
 
 class Function(NamedTuple):
@@ -247,22 +298,33 @@ class _State:
         return replace(self, module=self.module.clone(), observation=self.observation.copy())
 
 
-class _Clock:
-    """A processor's time that a thread takes, which any thread may read."""
+class _Limit:
+    """On the processor's time that a thread takes for one list. Any thread may ask.
 
-    def __init__(self) -> None:
-        self._id: int | None = None
+    Args:
+        seconds: may be infinite.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._most = seconds
+        self._clock: int | None = None
         self._began = 0.0
 
     def start(self) -> None:
         """Begin, in the thread whose time it is."""
-        number = time.pthread_getcpuclockid(threading.get_ident())
-        self._began = time.clock_gettime(number)
-        self._id = number
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._began = time.clock_gettime(clock)
+        self._clock = clock
 
-    def seconds(self) -> float:
-        """Since the start; 0 before it."""
-        return 0.0 if self._id is None else time.clock_gettime(self._id) - self._began
+    def is_passed(self) -> bool:
+        return self._seconds() > self._most
+
+    def is_hopeless(self) -> bool:
+        """Whether it is so far behind that it is not worth to wait for the end of a pass."""
+        return self._seconds() > max(OVER_LIMIT * self._most, LEAST_PATIENCE)
+
+    def _seconds(self) -> float:
+        return 0.0 if self._clock is None else time.clock_gettime(self._clock) - self._began
 
 
 class Episode:
@@ -286,7 +348,8 @@ class Episode:
         self._pool = ThreadPoolExecutor(threads)
         self._layout = settings.layout
         self._program: Program | None = None
-        self._tried: list[tuple[Module | None, _Measured | None]] = []
+        self._tried: list[_Built | None] = []
+        self._finished: _Finished | None = None
         self._baseline_object: bytes | None = None
         self._optimized: Module | None = None
         self._snapshots: dict[int, _State] = {}
@@ -308,7 +371,7 @@ class Episode:
         """
         before, self._program = self._program, program
         if before is None or self._optimized is None or before.key != program.key:
-            self._optimized, self._baseline_object = None, None
+            self._optimized, self._baseline_object, self._finished = None, None, None
             self._baseline_seconds = math.inf
         module = self._fresh()
         self._tried = []
@@ -387,12 +450,7 @@ class Episode:
 
     def functions(self) -> dict[str, int]:
         """How many instructions each function has that has a body and a name."""
-        sizes = {}
-        for each in self._state.module.functions():
-            with contextlib.suppress(UnicodeDecodeError):  # LLVM's names are any bytes
-                sizes[each.name] = each.instructions
-        sizes.pop("", None)  # of those without a name
-        return sizes
+        return self._state.module.instruction_counts()
 
     def extract(self, names: Sequence[str], actions: Sequence[int]) -> list[Function]:
         """Functions as programs of their own, those left out on which LLVM fails.
@@ -439,67 +497,188 @@ class Episode:
         Args:
             most_work: see `Session.try_lists`.
         """
-        most_seconds = most_work * self._baseline_seconds
-        clocks = [_Clock() for _ in lists]
-        futures = [
-            self._pool.submit(self._try_list, each, most_seconds, clock)
-            for each, clock in zip(lists, clocks, strict=True)
-        ]
-        if math.isinf(most_seconds):
-            wait(futures)
-        patience = max(OVER_LIMIT * most_seconds, LEAST_PATIENCE)
-        while wait(futures, POLL_SECONDS).not_done:
-            running = [c for f, c in zip(futures, clocks, strict=True) if f.running()]
-            if running and all(clock.seconds() > patience for clock in running):
-                break  # those that wait for a thread would wait for ever
-        given_up = (None, None, Tried(None, (), patience, is_running=True))
-        results = [future.result() if future.done() else given_up for future in futures]
-        self._tried = [(module, measured) for module, measured, _ in results]
-        return [tried for _, _, tried in results]
+        results = self._side_by_side(self._try_list, lists, most_work)
+        given_up = (None, Tried(None, (), math.inf, is_running=True))
+        self._tried = [built for built, _ in (result or given_up for result in results)]
+        return [tried for _, tried in (result or given_up for result in results)]
 
-    def _try_list(
-        self, actions: Sequence[int], most_seconds: float, clock: _Clock
-    ) -> tuple[Module, _Measured | None, Tried]:
+    def _side_by_side(
+        self,
+        work: Callable[[Sequence[int], _Limit], T],
+        lists: Sequence[Sequence[int]],
+        most_work: float,
+    ) -> list[T | None]:
+        """Do something with lists, as many at a time as there are threads.
+
+        Args:
+            most_work: times as long as the baseline that one may take.
+
+        Returns what came of each, None where it was given up in the middle of a pass.
+        """
+        limits = [_Limit(most_work * self._baseline_seconds) for _ in lists]
+        futures = [
+            self._pool.submit(work, each, limit) for each, limit in zip(lists, limits, strict=True)
+        ]
+        if math.isinf(most_work * self._baseline_seconds):
+            wait(futures)
+        while wait(futures, POLL_SECONDS).not_done:
+            running = [each for f, each in zip(futures, limits, strict=True) if f.running()]
+            if running and all(each.is_hopeless() for each in running):
+                break  # those that wait for a thread would wait for ever
+        return [future.result() if future.done() else None for future in futures]
+
+    def _try_list(self, actions: Sequence[int], limit: _Limit) -> tuple[_Built | None, Tried]:
         module, changed = self._fresh(), []
         began = time.perf_counter()
-        clock.start()
-        measured: _Measured | None = None
+        limit.start()
+        built: _Built | None = None
         with contextlib.suppress(LLVMError):
             for action in actions:
                 if self.settings.space.passes[action].run(module):
                     changed.append(action)
                     if module.instruction_count() > self._max_instructions:
                         break
-                if clock.seconds() > most_seconds:
+                if limit.is_passed():
                     break
             else:
-                self._end(module)
-                measured = self._measure_or_initial(module)
-        cost = None if measured is None else measured.cost
-        return module, measured, Tried(cost, tuple(changed), time.perf_counter() - began)
+                built = self._build(module)
+        cost = None if built is None else built.measured.cost
+        return built, Tried(cost, tuple(changed), time.perf_counter() - began)
 
     def finish_list(self, index: int) -> Made:
-        """As `finish`, of what one of the last lists tried has made."""
-        module, measured = self._tried[index]
-        assert module is not None, "it was given up"
-        return self._finish(module, measured)
+        """As `finish`, of what one of the last lists tried has made; see `try_tails`."""
+        built = self._tried[index]
+        assert built is not None, "it has made nothing"
+        made = self._hand_over(built)
+        self._finished = _Finished(built, {})
+        return made
+
+    def try_tails(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> Tailed:
+        """Let functions of what was handed over last have passes of their own.
+
+        Lists of passes by function are run on all functions; each function keeps what makes it
+        smallest, or stays as it was. What comes of it is what the next call goes on from. Nothing
+        is tried if no list was handed over, of this program and in this process.
+
+        Args:
+            most_work: see `Session.try_lists`.
+        """
+        if self._finished is None:
+            return Tailed({}, None, is_running=False)
+        built, own = self._finished
+        costs = self._costs_by_function(built.module, built.measured.code)
+        results = self._side_by_side(
+            lambda actions, limit: self._try_tail(built.module, list(costs), actions, limit),
+            lists,
+            most_work,
+        )
+        is_running = None in results
+        chosen: dict[str, tuple[int, ...]] = {}
+        for result in results:
+            for name, (passes, cost) in (result or {}).items():
+                if cost < costs[name]:
+                    costs[name], chosen[name] = cost, passes
+        if not chosen:
+            return Tailed({}, None, is_running)
+        module = built.module.clone()
+        for name, passes in chosen.items():
+            for action in passes:
+                self.settings.space.passes[action].run_on(module, name)
+        smaller = self._build(module)
+        if smaller.measured.cost >= built.measured.cost:
+            return Tailed({}, None, is_running)
+        made = self._hand_over(smaller)
+        own = own | {name: own.get(name, ()) + passes for name, passes in chosen.items()}
+        self._finished = _Finished(smaller, own)
+        return Tailed(own, made, is_running)
+
+    def measure_tails(self, lists: Sequence[Sequence[int]]) -> TailCosts:
+        """What `try_tails` would choose from, after what was handed over last; nothing changes."""
+        assert self._finished is not None, "no list was handed over"
+        built = self._finished.built
+        before = self._costs_by_function(built.module, built.measured.code)
+        after, work = [], []
+        for actions in lists:
+            began = time.thread_time()
+            changed = self._try_tail(built.module, list(before), actions, _Limit(math.inf))
+            work.append((time.thread_time() - began) / self._baseline_seconds)
+            after.append({name: cost for name, (_, cost) in changed.items()})
+        began = time.thread_time()
+        self._hand_over(self._build(built.module.clone()))
+        rebuild = (time.thread_time() - began) / self._baseline_seconds
+        return TailCosts(before, after, work, rebuild)
+
+    def _try_tail(
+        self, base: Module, names: Sequence[str], actions: Sequence[int], limit: _Limit
+    ) -> dict[str, tuple[tuple[int, ...], int]]:
+        """The passes of a list that changed something, and the cost then, of functions by name."""
+        module, passes = base.clone(), self.settings.space.passes
+        limit.start()
+        changed: dict[str, tuple[int, ...]] = {}
+        with contextlib.suppress(LLVMError):
+            for name in names:
+                own = tuple(action for action in actions if passes[action].run_on(module, name))
+                if own:
+                    changed[name] = own
+                if limit.is_passed():
+                    return {}
+            if not changed or module.instruction_count() > self._max_instructions:
+                return {}
+            code = None
+            if self.settings.objective.of_code:
+                assert self._program is not None
+                code = module.extract(list(changed)).object(self._program.options)
+            costs = self._costs_by_function(module, code)
+            return {name: (own, costs[name]) for name, own in changed.items() if name in costs}
+        return {}
+
+    def _costs_by_function(self, module: Module, code: bytes | None) -> dict[str, int]:
+        """By name, of those functions that code is generated for.
+
+        Args:
+            code: what has been generated, if the objective is one of code. Empty if it could not.
+        """
+        counts = module.instruction_counts()
+        if not self.settings.objective.of_code:
+            return counts
+        sizes = function_sizes(code) if code else {}
+        return {name: sizes[name] for name in counts if name in sizes}
 
     def finish(self) -> Made:
         """Do what has to be done before code generation, verify, and hand over the program.
 
         Raises `VerificationError` if passes broke the program.
         """
-        return self._finish(self._state.module, None)
+        return self._finish(self._state.module)
 
-    def _finish(self, module: Module, measured: _Measured | None) -> Made:
-        """Finish a module, of this cost if it is known."""
+    def _finish(self, module: Module) -> Made:
         module = module.clone()
         changed = module.run(FINISH)
         changed |= self._end(module)
         module.verify()
-        if changed or measured is None:
-            measured = self._measure(module)
-        return Made(changed, measured.cost, module.bitcode(), measured.object)
+        return self._made(changed, module, self._measure(module))
+
+    def _hand_over(self, built: _Built) -> Made:
+        """As `_finish`, of what has been built: it is measured again only if it has to be."""
+        if built.module.clone().run(FINISH):
+            return self._finish(built.module)
+        built.ended.verify()
+        return self._made(built.end_changed, built.ended, built.measured)
+
+    def _made(self, changed: bool, module: Module, measured: _Measured) -> Made:
+        return Made(changed, measured.cost, module.bitcode(), self._object(measured))
+
+    def _object(self, measured: _Measured) -> bytes | None:
+        """What was measured, if it is wanted and may be handed over."""
+        return measured.code if self._for_objects and not measured.is_clangs else None
+
+    def _build(self, module: Module) -> _Built:
+        """Run what every list ends with, and measure what comes of it."""
+        ended, changed = module, False
+        if self.settings.objective.ending:
+            ended = module.clone()
+            changed = self._end(ended)
+        return _Built(module, ended, changed, self._measure_or_initial(ended))
 
     def _end(self, module: Module) -> bool:
         """Run what every list ends with; whether that changed anything."""
@@ -529,16 +708,15 @@ class Episode:
         return module.observe(observation[self._layout["autophase"]])
 
     def _measure(self, module: Module) -> _Measured:
+        objective = self.settings.objective
+        if not objective.of_code:
+            return _Measured(module.instruction_count(), None, is_clangs=False)
         assert self._program is not None
-        options = self._program.options
-        if not self._for_objects:
-            return _Measured(self.settings.objective.measure(module, options), None)
-        made = module.object(options)
+        code = module.object(self._program.options)
         # Clang has to generate it where it is to give warnings, or the target is known from flags
         # alone, as no function says for what it is.
-        is_clangs = module.has_warned or not module.functions()
-        size = self.settings.objective.measure_object(made)
-        return _Measured(size, None if is_clangs else made)
+        is_clangs = module.has_warned or not module.instruction_count()
+        return _Measured(objective.measure_object(code), code, is_clangs)
 
     def _measure_costs(self, module: Module) -> Costs:
         """Of a program at the start, and as the baseline makes it."""
@@ -557,9 +735,10 @@ class Episode:
 
     def _measure_baseline(self) -> int:
         began = time.thread_time()
-        cost, self._baseline_object = self._measure(self._baseline())
+        measured = self._measure(self._baseline())
         self._baseline_seconds = time.thread_time() - began
-        return cost
+        self._baseline_object = self._object(measured)
+        return measured.cost
 
     def _measure_or_initial(self, module: Module) -> _Measured:
         """The cost; of a program that no code can be generated for, that of the start."""
@@ -568,7 +747,7 @@ class Episode:
         except CodegenError:
             if not self._costs.estimated:
                 raise
-            return _Measured(self._costs.initial, None)
+            return _Measured(self._costs.initial, None, is_clangs=True)
 
     def _fresh(self) -> Module:
         """The program as it is at the start."""

@@ -27,6 +27,8 @@ from codezero.env.episode import (
     Observation,
     Replayed,
     Step,
+    TailCosts,
+    Tailed,
     Tried,
 )
 from codezero.env.reward import Costs, Reward
@@ -333,12 +335,11 @@ class Session:
             WorkerFailure: LLVM ended its process on one of them, or took too long.
         """
         self._running = False
-        seconds = self.step_seconds * LIST_STEPS * math.ceil(len(lists) / self.threads)
         tried: list[Tried] = self._call(
             "try_lists",
             [list(each) for each in lists],
             most_work,
-            timeout=self._in_time(seconds),
+            timeout=self._in_time(self._seconds_of(lists)),
         )
         self._is_busy = any(each.is_running for each in tried)
         return tried
@@ -347,6 +348,48 @@ class Session:
         """As `finish`, of what one of the last lists tried has made."""
         made: Made = self._call("finish_list", index, timeout=self._in_time(START_SECONDS))
         return made
+
+    def try_tails(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> Tailed:
+        """Let functions of what `finish_list` has last handed over have passes of their own.
+
+        Args:
+            lists: of passes by function, of which each function gets the one that makes it
+                smallest, if one does. They come after what it has got already.
+            most_work: see `try_lists`.
+
+        They have as much time as there. Nothing is tried while a list that was given up still runs,
+        nor where the process that had the program has ended.
+
+        Raises:
+            LLVMError: what they make of the program does not verify.
+            WorkerFailure: as `try_lists`.
+        """
+        if self._is_busy:
+            return Tailed({}, None, is_running=True)
+        tailed: Tailed = self._call(
+            "try_tails",
+            [list(each) for each in lists],
+            most_work,
+            timeout=self._in_time(self._seconds_of(lists)),
+        )
+        self._is_busy = tailed.is_running
+        return tailed
+
+    def measure_tails(self, lists: Sequence[Sequence[int]]) -> TailCosts:
+        """See `Episode.measure_tails`.
+
+        Raises:
+            WorkerFailure: as `try_lists`.
+        """
+        costs: TailCosts = self._call(
+            "measure_tails",
+            [list(each) for each in lists],
+            timeout=self.step_seconds * LIST_STEPS * len(lists),
+        )
+        return costs
+
+    def _seconds_of(self, lists: Sequence[Sequence[int]]) -> float:
+        return self.step_seconds * LIST_STEPS * math.ceil(len(lists) / self.threads)
 
     def finish(self) -> Made:
         """The program as it is now, made ready for code generation; the episode can go on.

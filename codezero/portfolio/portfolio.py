@@ -6,7 +6,12 @@ JAIR 2008). A network foresees what the lists would gain, in some scenarios of d
 each, lists gain what they do together on programs of one kind. Lists are then taken one by one,
 each time the one that adds most to the best of those before it for the time it takes.
 
-It is in an agent's folder: ``portfolio.json`` and ``portfolio.onnx``.
+What the best of them has made is then gone through function by function: a few lists more, the
+tails, have passes that work on one function at a time, and each function gets the one that makes it
+smallest. They are the same for all programs.
+
+It is in an agent's folder: ``portfolio.json`` and ``portfolio.onnx``; and in a folder there of an
+objective's name, where it is for another one than the agent's.
 """
 
 from __future__ import annotations
@@ -22,15 +27,18 @@ import numpy as np
 import numpy.typing as npt
 
 from codezero.agents.runtime import load_session
+from codezero.compiler.objectives import Objective
 from codezero.env.episode import Features
 from codezero.errors import CodeZeroError
 
-FORMAT = 1
+FORMAT = 2
 """Of ``portfolio.json``."""
 DESCRIPTION, NETWORK = "portfolio.json", "portfolio.onnx"
 UNLIKELY = 1e-3
 """Times the most likely scenario's weight: those of less are left out, which are most."""
-KEYS = {"lists", "work", "most_work"}
+KEYS = {"lists", "work", "most_work", "tails", "tail_work"}
+TAILS_SHARE = 0.3
+"""Of a trial's time, that tails may take at most."""
 
 Float = npt.NDArray[np.float32]
 
@@ -47,14 +55,18 @@ class Portfolio:
     """
 
     def __init__(self, folder: Path) -> None:
-        description = _read(folder / DESCRIPTION)
+        description = self.read(folder)
         self.lists: tuple[tuple[str, ...], ...] = tuple(map(tuple, description["lists"]))
         """Names of passes."""
         self.work = np.array(description["work"], np.float32)
         """The time that each takes, its code generation included, over that of the baseline: the
         mean over programs, shape (L,)."""
         self.most_work: float = description["most_work"]
-        """That all lists of a trial may take together."""
+        """That all lists and tails of a trial may take together."""
+        self.tails: tuple[tuple[str, ...], ...] = tuple(map(tuple, description["tails"]))
+        """Names of passes by function, the most useful first."""
+        self._tail_work = np.cumsum(description["tail_work"], dtype=np.float32)
+        """That the first, the first two and so on take, over the baseline's time."""
         self._folder = folder
 
     @cached_property
@@ -70,6 +82,34 @@ class Portfolio:
         """Whether an agent has one."""
         return (folder / DESCRIPTION).exists()
 
+    @staticmethod
+    def folder_of(agent: Path, objective: Objective | None) -> Path:
+        """Where an agent's portfolio for an objective is, or the one that it has for its own."""
+        own = agent if objective is None else agent / objective.value
+        return own if Portfolio.is_in(own) else agent
+
+    @staticmethod
+    def read(folder: Path) -> dict[str, Any]:
+        """What is written in an agent's ``portfolio.json``.
+
+        Raises:
+            CodeZeroError: it cannot be read, or is of another version.
+        """
+        path = folder / DESCRIPTION
+        try:
+            description = json.loads(path.read_text())
+        except OSError as error:
+            raise CodeZeroError(f"{path}: {error.strerror}") from None
+        except ValueError as error:
+            raise CodeZeroError(f"{path}: not JSON: {error}") from None
+        if (
+            not isinstance(description, dict)
+            or description.get("format") != FORMAT
+            or not description.keys() >= KEYS
+        ):
+            raise CodeZeroError(f"{path}: not a portfolio of this version of codezero")
+        return description
+
     def order(
         self, features: Features, among: Collection[int], most_work: float = math.inf
     ) -> Order:
@@ -78,6 +118,9 @@ class Portfolio:
         Args:
             among: those that may be taken, by their indices.
             most_work: where a trial is to take less time than the portfolio's own does.
+
+        Raises:
+            CodeZeroError: the network is of another portfolio, or cannot be loaded.
         """
         return self.order_of(np.concatenate(features), among, most_work)
 
@@ -95,7 +138,22 @@ class Portfolio:
                 f"{self._folder}: {NETWORK} and {DESCRIPTION} are of two portfolios"
             )
         among = range(len(self.lists)) if among is None else among
-        return order(weights[0], gains[0], self.work, among, min(self.most_work, most_work))
+        most_work = min(self.most_work, most_work)
+        tails = self.tails_of(most_work)
+        return order(weights[0], gains[0], self.work, among, most_work - tails.work)
+
+    def tails_of(self, most_work: float) -> Tails:
+        """Those of a trial that may take so much time in all."""
+        most = TAILS_SHARE * min(self.most_work, most_work)
+        number = int(np.searchsorted(self._tail_work, most, side="right"))
+        return Tails(number, float(self._tail_work[number - 1]) if number else 0.0)
+
+
+class Tails(NamedTuple):
+    """The first of them, and the time they take over the baseline's."""
+
+    number: int
+    work: float
 
 
 class Order(NamedTuple):
@@ -139,19 +197,3 @@ def order(
         left.remove(choice[k])
     trial = trial or len(taken)
     return Order(taken[:trial], taken[trial:])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(path.read_text())
-    except OSError as error:
-        raise CodeZeroError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise CodeZeroError(f"{path}: not JSON: {error}") from None
-    if (
-        not isinstance(description, dict)
-        or description.get("format") != FORMAT
-        or not description.keys() >= KEYS
-    ):
-        raise CodeZeroError(f"{path}: not a portfolio of this version of codezero")
-    return description

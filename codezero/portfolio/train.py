@@ -236,7 +236,7 @@ def _batches(programs: int, config: PortfolioConfig) -> Iterator[Tensor]:
 
 
 def write(folder: Path, lists: ListTable, chooser: Chooser, config: PortfolioConfig) -> None:
-    """Write a portfolio to an agent's folder."""
+    """Write a portfolio to an agent's folder, one without tails."""
     description = {
         "format": FORMAT,
         "objective": lists.objective,
@@ -245,6 +245,8 @@ def write(folder: Path, lists: ListTable, chooser: Chooser, config: PortfolioCon
         "trained": {"programs": len(lists.programs), "config": asdict(config)},
         "work": [max(round(float(each), 3), 0.001) for each in mean_work(lists)],
         "lists": lists.lists,
+        "tails": [],
+        "tail_work": [],
     }
     with replacing(folder / NETWORK) as temporary:
         write_graph(

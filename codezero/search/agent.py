@@ -12,6 +12,7 @@ import numpy as np
 from codezero._native import LLVMError
 from codezero.agents.agent import Agent, Trained, read_trained
 from codezero.agents.view import View
+from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
 from codezero.env.episode import EpisodeSettings
@@ -35,8 +36,9 @@ MOST_FOR_FUNCTIONS = 0.8
 class AgentPolicy:
     """What an agent chooses in one trial, and what it comes to with a budget.
 
-    The trial is a few lists of its portfolio, tried side by side. A budget does not cut it short.
-    What is left of one goes for the portfolio's other lists; for a trajectory, the action that the
+    The trial is a few lists of its portfolio, tried side by side, and then a few for each function
+    after the best of them. A budget does not cut it short. What is left of one goes for the
+    portfolio's other lists; for a trajectory, the action that the
     agent thinks best at every step of an episode; for the same on every function by itself, see
     `codezero.search.functions`; and then for going on from the best, see `codezero.search.guided`.
 
@@ -48,6 +50,7 @@ class AgentPolicy:
         by_function: whether functions may have passes of their own. If not, what it finds is one
             list for the whole program.
         limit: of the trial, if it is one of a portfolio's lists.
+        objective: the one that the portfolio is for, where the agent has one of its own for it.
     """
 
     def __init__(
@@ -57,11 +60,13 @@ class AgentPolicy:
         *,
         by_function: bool = True,
         limit: TrialLimit = NO_LIMIT,
+        objective: Objective | None = None,
     ) -> None:
         self._folder = folder
         self._budget = budget
         self._by_function = by_function
         self._limit = limit
+        self._objective = objective
 
     @property
     def name(self) -> str:
@@ -78,7 +83,8 @@ class AgentPolicy:
 
     @cached_property
     def _portfolio(self) -> Portfolio | None:
-        return Portfolio(self._folder) if Portfolio.is_in(self._folder) else None
+        folder = Portfolio.folder_of(self._folder, self._objective)
+        return Portfolio(folder) if Portfolio.is_in(folder) else None
 
     def _lists(self, space: PassSpace) -> Portfolio | None:
         """The agent's portfolio, if there is something in it that a space has the passes for."""
@@ -117,7 +123,7 @@ class AgentPolicy:
         meter, portfolio = Meter(self._budget), self._lists(env.settings.space)
         if portfolio is None:
             return self._play(env, program, rng, meter)
-        lists = PortfolioSearch(env, program, portfolio)
+        lists = PortfolioSearch(env, program, portfolio, by_function=self._by_function)
         found = lists.begin(self._limit)
         meter.trials = found.trials
         if self._budget == ONE_TRIAL or meter.spent():

@@ -111,4 +111,5 @@ def _agent_policy(argument: str, settings: EpisodeSettings | None, *, by_functio
         folder = shipped[DEFAULT_AGENT]
     else:
         folder = agent_for(settings)
-    return AgentPolicy(folder, budget, by_function=by_function)
+    objective = None if settings is None else settings.objective
+    return AgentPolicy(folder, budget, by_function=by_function, objective=objective)

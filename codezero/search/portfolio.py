@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -39,89 +39,123 @@ class PortfolioSearch:
     """The search on one program.
 
     Args:
-        env: lists of which it has not all passes are left out.
+        env: lists and tails of which it has not all passes are left out.
+        by_function: whether functions may have tails of their own. If not, it is one for all.
+        with_tails: whether there are any.
     """
 
-    def __init__(self, env: Session, program: Program, portfolio: Portfolio) -> None:
+    def __init__(
+        self,
+        env: Session,
+        program: Program,
+        portfolio: Portfolio,
+        *,
+        by_function: bool = True,
+        with_tails: bool = True,
+    ) -> None:
         self._env = env
         self._program = program
         self._portfolio = portfolio
-        names = {p.name for p in env.settings.space.passes}
-        self._actions = {
-            k: [env.settings.space.action(name) for name in each]
-            for k, each in enumerate(portfolio.lists)
-            if names.issuperset(each)
-        }
-        self._left: list[int] = []
-        self._found = Found((), 0, 0)
+        self._by_function = by_function
+        self._lists = _known(portfolio.lists, env.settings.space)
+        tails = portfolio.tails if with_tails else ()
+        self._tails = [*_known(tails, env.settings.space).values()]
+        self._lists_left: list[int] = []
+        self._tails_left: list[list[int]] = []
+        """For the best list."""
+        self._best = Found((), 0, 0)
+        """Of what lists come to by themselves."""
+        self._found = self._best
 
     @staticmethod
     def fits(portfolio: Portfolio, space: PassSpace) -> bool:
         """Whether a space has the passes of one of the lists at least."""
-        names = {p.name for p in space.passes}
-        return any(map(names.issuperset, portfolio.lists))
+        return bool(_known(portfolio.lists, space))
 
     def begin(self, limit: TrialLimit = NO_LIMIT) -> Found:
-        """Those lists that are the trial.
+        """Those lists that are the trial, and tails after the best of them.
 
         Raises:
             ProgramError: LLVM fails before the first pass.
         """
         env, budget = self._env, Budget(None if math.isinf(limit.seconds) else limit.seconds)
         with budget.spend(env) as meter:
-            return self._begin(meter, limit)
+            self._begin(meter, limit)
+        return self._found
 
-    def _begin(self, meter: Meter, limit: TrialLimit) -> Found:
-        env = self._env
+    def _begin(self, meter: Meter, limit: TrialLimit) -> None:
+        env, portfolio = self._env, self._portfolio
         env.begin(self._program)
-        self._found = Found((), env.cost, 0)
+        self._best = self._found = Found((), env.cost, 0)
         try:
             features = env.features()
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
-        order = self._portfolio.order(features, self._actions, limit.work)
-        self._left = order.others
+        order = portfolio.order(features, self._lists, limit.work)
+        self._lists_left = order.others
+        most_work = STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
         many = len(order.trial) if math.isinf(limit.seconds) else env.threads
         for first in range(0, len(order.trial), many):
             if first and meter.out_of_time():
-                break
+                return
             if first:
                 env.begin(self._program)
-            self._try(order.trial[first : first + many], meter, STRAGGLER * limit.work)
-        return self._found
+            self._try(order.trial[first : first + many], meter, most_work)
+        if not meter.out_of_time():
+            self._try_tails(portfolio.tails_of(limit.work).number, meter, most_work)
 
     def go_on(self, budget: Budget) -> Found:
-        """The others, as many as there is time for."""
+        """The other lists, as many as there is time for, and the other tails after the best."""
         with budget.spend(self._env) as meter:
-            while self._left and not meter.spent():
-                trials = meter.left().trials
-                many = self._env.threads if trials is None else min(self._env.threads, trials)
-                now, self._left = self._left[:many], self._left[many:]
+            while self._lists_left and not meter.spent():
+                many = _as_many(self._env.threads, meter)
+                now, self._lists_left = self._lists_left[:many], self._lists_left[many:]
+                before = self._best
                 try:
                     self._env.begin(self._program)
                 except ProgramError:  # it began before: what is found stays
                     break
-                self._try(now, meter)
-                meter.trials += len(now)
+                with self._counted(meter):
+                    self._try(now, meter)
+                if self._best is not before and not meter.spent():
+                    of_trial = self._portfolio.tails_of(math.inf).number
+                    self._go_through_tails(_as_many(of_trial, meter), meter)
+            while self._tails_left and not meter.spent():
+                self._go_through_tails(_as_many(self._env.threads, meter), meter)
         return self._found
+
+    def _go_through_tails(self, number: int, meter: Meter) -> None:
+        with self._counted(meter):
+            self._try_tails(number, meter)
+
+    @contextlib.contextmanager
+    def _counted(self, meter: Meter) -> Iterator[None]:
+        """Put what is tried meanwhile on the budget."""
+        before = self._found.trials
+        yield
+        meter.trials += self._found.trials - before
 
     def _try(self, lists: Sequence[int], meter: Meter, most_work: float = math.inf) -> None:
         """Try lists on the program, with which the environment has begun, and keep the best.
 
         The best is one that can be finished: some leave IR that does not verify.
         """
-        actions = [self._actions[k] for k in lists]
-        self._found = replace(self._found, trials=self._found.trials + len(lists))
+        self._try_actions([self._lists[k] for k in lists], meter, most_work)
+
+    def _try_actions(
+        self, lists: Sequence[Sequence[int]], meter: Meter, most_work: float = math.inf
+    ) -> None:
+        self._count(len(lists))
         try:
-            tried = self._env.try_lists(actions, most_work)
+            tried = self._env.try_lists(lists, most_work)
             costs = [math.inf if each.cost is None else each.cost for each in tried]
             for index in sorted(range(len(tried)), key=costs.__getitem__):
                 if self._keep(tried[index], index):
                     break
         except WorkerFailure:
             # One is to blame, or the time is up.
-            for each in actions:
+            for each in lists:
                 self._try_alone(each, meter, most_work)
 
     def _try_alone(self, actions: Sequence[int], meter: Meter, most_work: float) -> None:
@@ -133,12 +167,67 @@ class PortfolioSearch:
 
     def _keep(self, tried: Tried, index: int) -> bool:
         """Finish what has been tried if it is the best so far; whether there is no better one."""
-        if tried.cost is None or tried.cost >= self._found.cost:
+        if tried.cost is None or tried.cost >= self._best.cost:
             return True
         try:
             made = self._env.finish_list(index)
         except LLVMError:
             return False
-        if made.cost < self._found.cost:
-            self._found = replace(self._found, actions=tried.passes, cost=made.cost, made=made)
+        if made.cost < self._best.cost:
+            self._best = Found(tried.passes, made.cost, 0, made=made)
+            self._tails_left = list(self._tails)
+            self._take(self._best)
         return True
+
+    def _try_tails(self, number: int, meter: Meter, most_work: float = math.inf) -> None:
+        """Try the next tails after the best list, and keep what comes of them if it is better.
+
+        They go on from what those before them have come to.
+        """
+        now, self._tails_left = self._tails_left[:number], self._tails_left[number:]
+        if not now:
+            return
+        if not self._by_function:
+            with contextlib.suppress(ProgramError):
+                self._env.begin(self._program)
+                longer = [[*self._best.actions, *tail] for tail in now]
+                self._try_actions(longer, meter, most_work)
+            return
+        self._count(len(now))
+        try:
+            tailed = self._env.try_tails(now, most_work)
+        except (LLVMError, WorkerFailure):
+            self._tails_left = []  # the program that they come after is gone
+            return
+        if tailed.made is not None:
+            self._take(
+                replace(
+                    self._best,
+                    cost=tailed.made.cost,
+                    functions=tailed.functions,
+                    made=tailed.made,
+                )
+            )
+
+    def _count(self, trials: int) -> None:
+        self._found = replace(self._found, trials=self._found.trials + trials)
+
+    def _take(self, found: Found) -> None:
+        """Keep it if it is the best of all."""
+        if found.cost < self._found.cost:
+            self._found = replace(found, trials=self._found.trials)
+
+
+def _as_many(number: int, meter: Meter) -> int:
+    trials = meter.left().trials
+    return number if trials is None else min(number, trials)
+
+
+def _known(lists: Sequence[Sequence[str]], space: PassSpace) -> dict[int, list[int]]:
+    """As actions, by their indices, those lists of which a space has all passes."""
+    names = {p.name for p in space.passes}
+    return {
+        k: [space.action(name) for name in each]
+        for k, each in enumerate(lists)
+        if names.issuperset(each)
+    }
