@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
-from codezero.cli.options import parse
+from codezero.cli.options import ObjectiveName, ProtocolName, parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.env.session import make_settings
@@ -45,9 +45,9 @@ class Options:
     """Any of none, random, random-search:BUDGET, greedy[:BUDGET], fixed:FILE, agent,
     agent:BUDGET, agent:FOLDER, agent:FOLDER:BUDGET, and the same with agent-whole, which chooses
     one list for the whole program."""
-    objective: Literal["text", "loaded", "instructions"] = "text"
-    """What is to become small: bytes of machine code, or IR instructions."""
-    protocol: Literal["clang", "paper"] = "clang"
+    objective: ObjectiveName = "text"
+    """What is to become small: bytes of machine code, of all that is loaded, or IR instructions."""
+    protocol: ProtocolName = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""

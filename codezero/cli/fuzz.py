@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from codezero.cli.options import parse
+from codezero.cli.options import ObjectiveName, ProtocolName, parse
 from codezero.cli.output import progress_bar
 from codezero.compiler.frontends import IR_SUFFIXES
 from codezero.compiler.program import Program
@@ -53,9 +53,9 @@ class Options:
     """Passes to choose from: sound, autophase, or a TOML file."""
     policy: str | None = None
     """Any that evaluate takes, such as agent."""
-    objective: Literal["text", "loaded", "instructions"] = "text"
+    objective: ObjectiveName = "text"
     """What the policy is to make small."""
-    protocol: Literal["clang", "paper"] = "clang"
+    protocol: ProtocolName = "clang"
     """With or without size attributes."""
     sequences: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10_000
     """How many random sequences to run."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from codezero.cli.options import parse
+from codezero.cli.options import ObjectiveName, ProtocolName, parse
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.frontends import Source, exists
 from codezero.compiler.program import Program
@@ -47,9 +47,9 @@ class Options:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="OUT")] = None
     """Where to write the result: .o, .s, .bc, .ll, or .txt for the pass list; for several files a
     folder, which is given objects."""
-    objective: Literal["text", "loaded", "instructions"] = "text"
-    """What is to become small: bytes of machine code, or IR instructions."""
-    protocol: Literal["clang", "paper"] = "clang"
+    objective: ObjectiveName = "text"
+    """What is to become small: bytes of machine code, of all that is loaded, or IR instructions."""
+    protocol: ProtocolName = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
     search: Literal["agent", "random", "greedy"] = "agent"
     """How to choose the passes: as a trained agent does, or without one."""

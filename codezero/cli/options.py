@@ -6,13 +6,15 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
 from codezero.errors import CodeZeroError
 
 T = TypeVar("T")
+ObjectiveName = Literal["text", "loaded", "instructions"]
+ProtocolName = Literal["clang", "paper"]
 
 
 def parse(options: type[T], command: str, arguments: Sequence[str], default: T | None = None) -> T:

@@ -12,7 +12,7 @@ import tyro
 
 from codezero.agents.agent import read_trained
 from codezero.cli.building import check_output
-from codezero.cli.options import parse_subcommand
+from codezero.cli.options import ObjectiveName, ProtocolName, parse_subcommand
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
@@ -42,9 +42,9 @@ class Measure:
     """Programs, chosen by a hash of their names; all without it."""
     max_instructions: int | None = 5_000
     """Of those programs, before optimisation."""
-    objective: Literal["text", "loaded", "instructions"] = "text"
-    """What is to become small: bytes of machine code, or IR instructions."""
-    protocol: Literal["clang", "paper"] = "clang"
+    objective: ObjectiveName = "text"
+    """What is to become small: bytes of machine code, of all that is loaded, or IR instructions."""
+    protocol: ProtocolName = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
     space: str = DEFAULT_SPACE
     """Passes of the lists: sound, autophase, or a TOML file."""
@@ -162,7 +162,7 @@ class Tails:
     """The agent's folder, whose portfolio is given the tails."""
     lists: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     """A list a line: names of passes, with spaces between them."""
-    objective: Literal["text", "loaded", "instructions"] | None = None
+    objective: ObjectiveName | None = None
     """Whose portfolio it is; without it, that of the agent's own."""
     size: int = 8
     """Tails at most."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from codezero.cli.options import parse_subcommand
+from codezero.cli.options import ObjectiveName, ProtocolName, parse_subcommand
 from codezero.cli.output import progress_bar
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import DEFAULT_SPACE
@@ -44,9 +44,9 @@ class Fixed:
     """Programs of each corpus, chosen by a hash of their names."""
     max_instructions: int = 2_500
     """Of those programs, before optimisation."""
-    objective: Literal["text", "loaded", "instructions"] = "text"
-    """What is to become small: bytes of machine code, or IR instructions."""
-    protocol: Literal["clang", "paper"] = "clang"
+    objective: ObjectiveName = "text"
+    """What is to become small: bytes of machine code, of all that is loaded, or IR instructions."""
+    protocol: ProtocolName = "clang"
     """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
     space: str = DEFAULT_SPACE
     """Passes to choose from: sound, autophase, or a TOML file."""
