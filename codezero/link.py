@@ -227,7 +227,7 @@ def _error_in(said: str) -> str:
 
 
 def _check(job: Sequence[str], folder: Path, used: Sequence[str]) -> None:
-    """See that a link without its bitcode takes in the rest of what the first one did, no more.
+    """See that a link without its bitcode takes in all the rest of what the first one did.
 
     Raises:
         _Stays: there is bitcode in it by other ways than its name, as whole archives and response

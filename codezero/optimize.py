@@ -42,6 +42,8 @@ class Optimized:
     """Names of passes that single functions have got after that, by the functions' names."""
     function_pipelines: Mapping[str, str]
     """The same as text."""
+    ending: str
+    """Passes for the whole program after those, as text; empty where they change nothing."""
     fell_back: bool
     """The baseline was smaller, or nothing better was found: the result is the baseline."""
     remark: str
@@ -103,13 +105,16 @@ def optimize(
             result = _streamline(env, program, result)
         actions, functions = result.replayed
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
-        if result.made.finish_changed and not functions:
-            ending = env.settings.objective.ending
-            pipeline = ",".join(filter(None, (pipeline, FINISH, ending)))
+        ending = ""
+        if result.made.finish_changed:
+            ending = ",".join(filter(None, (FINISH, env.settings.objective.ending)))
+        if not functions:
+            pipeline, ending = ",".join(filter(None, (pipeline, ending))), ""
         fell_back, remark = False, ESTIMATED if costs.estimated else ""
     else:
         remark = FAILED_REPLAY if result is None and changes else ""
         passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
+        ending = ""
         made = None if bitcode else _baseline_object(env, program)
         contents = b"" if made is not None else _baseline(env, program)
         result = _Result(Replayed((), {}), Made(False, costs.baseline, contents, made))
@@ -124,6 +129,7 @@ def optimize(
         pipeline=pipeline,
         functions={name: tuple(space.names(own)) for name, own in functions.items()},
         function_pipelines={name: space.pipeline(own) for name, own in functions.items()},
+        ending=ending,
         fell_back=fell_back,
         remark=remark,
         seconds=seconds,

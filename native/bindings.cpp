@@ -290,6 +290,10 @@ NB_MODULE(_native, M) {
            "64-bit hash of the module's structure, all names left out.")
       .def("functions", &Module::functions, WithoutGIL(),
            "A `FunctionSummary` of each function with a body.")
+      .def_prop_ro("tells_function_sizes", &Module::tellsFunctionSizes,
+                   WithoutGIL(),
+                   "Whether `function_sizes` has something to say of objects "
+                   "for the target.")
       .def(
           "instruction_counts",
           [](const Module &Self) {

@@ -29,14 +29,19 @@ static bool hasToStay(const Function &F) {
          });
 }
 
-static StringSet<> keepWhole(llvm::Module &M) {
-  StringSet<> Kept;
+// Its value, where it is ours.
+static constexpr StringLiteral WhileMerging = "codezero";
+
+static void keepWhole(llvm::Module &M) {
   for (Function &F : M)
-    if (!F.isDeclaration() && !F.hasFnAttribute(NoOutline) && hasToStay(F)) {
-      F.addFnAttr(NoOutline);
-      Kept.insert(F.getName());
-    }
-  return Kept;
+    if (!F.isDeclaration() && !F.hasFnAttribute(NoOutline) && hasToStay(F))
+      F.addFnAttr(NoOutline, WhileMerging);
+}
+
+static void releaseWhole(llvm::Module &M) {
+  for (Function &F : M)
+    if (F.getFnAttribute(NoOutline).getValueAsString() == WhileMerging)
+      F.removeFnAttr(NoOutline);
 }
 
 // Of `a > b` and `b < a` regions are similar, too, but what is outlined is then
@@ -141,17 +146,17 @@ bool runMergingRegions(function_ref<llvm::Module &()> Current,
   StringSet<> Before;
   for (const Function &F : Current())
     Before.insert(F.getName());
-  const StringSet<> Kept = keepWhole(Current());
+  keepWhole(Current());
   swapGreater(Current());
   const bool Changed = Run();
   swapBack(Current());
-  for (Function &F : Current()) {
-    if (Kept.contains(F.getName()))
-      F.removeFnAttr(NoOutline);
-    if (Changed && !F.isDeclaration() && !Before.contains(F.getName()))
+  releaseWhole(Current());
+  if (!Changed)
+    return false;
+  for (Function &F : Current())
+    if (!F.isDeclaration() && !Before.contains(F.getName()))
       dropPromises(F);
-  }
-  return Changed;
+  return true;
 }
 
 } // namespace codezero

@@ -341,6 +341,11 @@ std::map<std::string, uint64_t> Module::instructionCounts() const {
   return Counts;
 }
 
+bool Module::tellsFunctionSizes() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return IR->getTargetTriple().isOSBinFormatELF();
+}
+
 // Code generation rewrites the IR: it gets a copy, in a context of its own.
 static SmallVector<char, 0> generateFrom(const llvm::Module &M, Target &For,
                                          OutputKind Kind, bool &HasWarned) {

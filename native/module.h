@@ -94,6 +94,8 @@ public:
   std::vector<FunctionSummary> functions() const;
   // The same, by name, but those without one.
   std::map<std::string, uint64_t> instructionCounts() const;
+  // Whether functionSizes has something to say of objects for the target.
+  bool tellsFunctionSizes() const;
   uint64_t textSize(const CompileOptions &Options) const;
   uint64_t loadedSize(const CompileOptions &Options) const;
 

@@ -120,46 +120,34 @@ static bool mayRunAgain(StringRef Pipeline) {
   return inside("function", Pipeline) || inside("cgscc", Pipeline);
 }
 
-namespace {
-
-// Function passes that leave all functions but one alone.
-class OnlyOnePass : public PassInfoMixin<OnlyOnePass> {
-public:
-  OnlyOnePass(FunctionPassManager Passes, const Function *const &TheOne)
-      : Passes(std::move(Passes)), TheOne(TheOne) {}
-
-  PreservedAnalyses run(Function &F, FunctionAnalysisManager &Analyses) {
-    return &F == TheOne ? Passes.run(F, Analyses) : PreservedAnalyses::all();
-  }
-
-  static bool isRequired() { return true; }
-
-private:
-  FunctionPassManager Passes;
-  const Function *const &TheOne;
-};
-
-} // namespace
-
-ModulePassManager Optimizer::parseForOne(StringRef Pipeline) {
+FunctionPassManager Optimizer::parseForOne(StringRef Pipeline) {
   const std::optional<StringRef> Inside = inside("function", Pipeline);
   if (!Inside)
     throw PipelineError("no pipeline of function passes: " + Pipeline.str());
   FunctionPassManager Passes;
   if (Error E = Builder.parsePassPipeline(Passes, *Inside))
     throw PipelineError(toString(std::move(E)));
-  ModulePassManager Adapted;
-  Adapted.addPass(createModuleToFunctionPassAdaptor(
-      OnlyOnePass(std::move(Passes), TheOne)));
-  return Adapted;
+  return Passes;
 }
 
 bool Optimizer::runOn(Module &M, Function &F, StringRef Pipeline) {
   auto Found = ParsedForOne.find(Pipeline);
   if (Found == ParsedForOne.end())
     Found = ParsedForOne.try_emplace(Pipeline, parseForOne(Pipeline)).first;
-  TheOne = &F;
-  return run(M, Found->second);
+  // As ModuleToFunctionPassAdaptor does it, which looks at all functions.
+  auto &Analyses =
+      ModuleAnalyses.getResult<FunctionAnalysisManagerModuleProxy>(M)
+          .getManager();
+  return timed(M, [&] {
+    PreservedAnalyses Preserved = Found->second.run(F, Analyses);
+    Analyses.invalidate(F, Preserved);
+    if (Preserved.areAllPreserved())
+      return Preserved;
+    Preserved.preserveSet<AllAnalysesOn<Function>>();
+    Preserved.preserve<FunctionAnalysisManagerModuleProxy>();
+    ModuleAnalyses.invalidate(M, Preserved);
+    return Preserved;
+  });
 }
 
 bool Optimizer::run(Module &M, StringRef Pipeline) {
@@ -174,9 +162,13 @@ bool Optimizer::run(Module &M, StringRef Pipeline) {
 }
 
 bool Optimizer::run(Module &M, ModulePassManager &Passes) {
+  return timed(M, [&] { return Passes.run(M, ModuleAnalyses); });
+}
+
+bool Optimizer::timed(Module &M, function_ref<PreservedAnalyses()> Run) {
   ChangeWasHidden = false;
   const auto Start = std::chrono::steady_clock::now();
-  const PreservedAnalyses Preserved = Passes.run(M, ModuleAnalyses);
+  const PreservedAnalyses Preserved = Run();
   Seconds +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - Start)
           .count();

@@ -7,6 +7,7 @@
 #include "autophase.h"
 #include "options.h"
 
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Analysis/CGSCCPassManager.h"
 #include "llvm/Analysis/LoopAnalysisManager.h"
@@ -57,8 +58,10 @@ public:
 
 private:
   llvm::ModulePassManager parse(llvm::StringRef Pipeline);
-  llvm::ModulePassManager parseForOne(llvm::StringRef Pipeline);
+  llvm::FunctionPassManager parseForOne(llvm::StringRef Pipeline);
   bool run(llvm::Module &M, llvm::ModulePassManager &Passes);
+  bool timed(llvm::Module &M,
+             llvm::function_ref<llvm::PreservedAnalyses()> Run);
   void noteChange(llvm::StringRef PassID, llvm::Any IR,
                   const llvm::PreservedAnalyses &Preserved);
 
@@ -72,9 +75,7 @@ private:
   llvm::CGSCCAnalysisManager CGSCCAnalyses;
   llvm::ModuleAnalysisManager ModuleAnalyses;
   llvm::StringMap<llvm::ModulePassManager> Parsed;
-  llvm::StringMap<llvm::ModulePassManager> ParsedForOne;
-  // The function that those run on.
-  const llvm::Function *TheOne = nullptr;
+  llvm::StringMap<llvm::FunctionPassManager> ParsedForOne;
   double Seconds = 0;
   llvm::stable_hash HashBefore = 0;
   bool ChangeWasHidden = false;

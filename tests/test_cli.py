@@ -141,8 +141,18 @@ def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
     for name, pipeline in result["functions"].items():
         for each in pipeline.split(",function("):
             module.run_on("function(" + each.removeprefix("function("), name)
-    module.run("default<O0>")
+    if result["ending"]:
+        module.run(result["ending"])
     assert module.instruction_count() == result["optimized"]
+    (loaded,) = json.loads(codezero("optimize", source, "--json", "--objective", "loaded").stdout)
+    module = Module.parse(bitcode.read_bytes())
+    module.run(loaded["pipeline"])
+    for name, pipeline in loaded["functions"].items():
+        for each in pipeline.split(",function("):
+            module.run_on("function(" + each.removeprefix("function("), name)
+    if loaded["ending"]:
+        module.run(loaded["ending"])
+    assert module.loaded_size() == loaded["optimized"]
 
 
 def test_bitcode_and_text_are_inputs_too(tmp_path: Path) -> None:

@@ -284,5 +284,6 @@ def _json_object(job: Job, result: Optimized, options: Options) -> dict[str, Any
         "passes": list(result.passes),
         "pipeline": result.pipeline,
         "functions": dict(result.function_pipelines),
+        "ending": result.ending,
         "fell_back": result.fell_back,
     }

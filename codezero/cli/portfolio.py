@@ -183,6 +183,8 @@ class Tails:
             settings = replace(settings, objective=Objective(self.objective))
         folder = Portfolio.folder_of(self.agent, settings.objective)
         portfolio = Portfolio(folder)
+        if portfolio.task != (settings.objective.value, settings.protocol.value):
+            raise CodeZeroError(f"portfolio: {folder} is of {' and '.join(portfolio.task)}")
         candidates = tails_of_lists(read_lists(self.lists, settings.space), settings.space)
         if not candidates:
             raise CodeZeroError(f"{self.lists}: no list has a pass that works by function")

@@ -55,6 +55,9 @@ LEAST_PATIENCE = 0.2
 """Seconds of a processor that it has in any case."""
 POLL_SECONDS = 0.02
 
+TAIL_ATTEMPTS = 3
+"""At a program of functions with tails that is smaller: of all that seem smaller, then of half."""
+
 T = TypeVar("T")
 Observation = npt.NDArray[np.float32]
 
@@ -216,7 +219,7 @@ class Tailed(NamedTuple):
 
     functions: dict[str, tuple[int, ...]]
     """By name, what each got after the list of the whole program: all that `Episode.try_tails` has
-    found since that was handed over. Empty where nothing became smaller."""
+    found since `Episode.keep_list`. Empty where nothing became smaller."""
     made: Made | None
     """The program with them; None where nothing became smaller."""
     is_running: bool
@@ -264,8 +267,8 @@ class _Built(NamedTuple):
     measured: _Measured
 
 
-class _Finished(NamedTuple):
-    """What was handed over last, and what functions of it got by themselves."""
+class _Kept(NamedTuple):
+    """What tails go on from, and what functions of it got by themselves."""
 
     built: _Built
     functions: dict[str, tuple[int, ...]]
@@ -349,7 +352,9 @@ class Episode:
         self._layout = settings.layout
         self._program: Program | None = None
         self._tried: list[_Built | None] = []
-        self._finished: _Finished | None = None
+        self._kept: _Kept | None = None
+        self._finish_matters: bool | None = None
+        """Whether `FINISH` changes the program as it is at the start, if that is known."""
         self._baseline_object: bytes | None = None
         self._optimized: Module | None = None
         self._snapshots: dict[int, _State] = {}
@@ -371,8 +376,9 @@ class Episode:
         """
         before, self._program = self._program, program
         if before is None or self._optimized is None or before.key != program.key:
-            self._optimized, self._baseline_object, self._finished = None, None, None
+            self._optimized, self._baseline_object, self._kept = None, None, None
             self._baseline_seconds = math.inf
+            self._finish_matters = None
         module = self._fresh()
         self._tried = []
         self._costs = costs or self._measure_costs(module)
@@ -442,6 +448,8 @@ class Episode:
         module, passes = self._state.module, self.settings.space.passes
         changed = tuple(action for action in actions if passes[action].run(module))
         self._state.is_start = False
+        if functions:  # as `try_tails`, which passes that remember something else would see
+            module = self._state.module = module.clone()
         own = {
             name: tuple(action for action in its if passes[action].run_on(module, name))
             for name, its in functions.items()
@@ -497,6 +505,8 @@ class Episode:
         Args:
             most_work: see `Session.try_lists`.
         """
+        if self._finish_matters is None:
+            self._finish_matters = self._fresh().run(FINISH)
         results = self._side_by_side(self._try_list, lists, most_work)
         given_up = (None, Tried(None, (), math.inf, is_running=True))
         self._tried = [built for built, _ in (result or given_up for result in results)]
@@ -546,26 +556,34 @@ class Episode:
         return built, Tried(cost, tuple(changed), time.perf_counter() - began)
 
     def finish_list(self, index: int) -> Made:
-        """As `finish`, of what one of the last lists tried has made; see `try_tails`."""
+        """As `finish`, of what one of the last lists tried has made."""
+        return self._hand_over(self._built(index))
+
+    def keep_list(self, index: int) -> None:
+        """Have `try_tails` go on from what one of the last lists tried has made."""
+        self._kept = _Kept(self._built(index), {})
+
+    def _built(self, index: int) -> _Built:
         built = self._tried[index]
         assert built is not None, "it has made nothing"
-        made = self._hand_over(built)
-        self._finished = _Finished(built, {})
-        return made
+        return built
+
+    def tells_functions(self) -> bool:
+        """Whether the cost of a function can be told, without which there are no tails."""
+        return not self.settings.objective.of_code or self._state.module.tells_function_sizes
 
     def try_tails(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> Tailed:
-        """Let functions of what was handed over last have passes of their own.
+        """Let functions of what was kept have passes of their own.
 
         Lists of passes by function are run on all functions; each function keeps what makes it
-        smallest, or stays as it was. What comes of it is what the next call goes on from. Nothing
-        is tried if no list was handed over, of this program and in this process.
+        smallest, or stays as it was. What comes of it is what the next call goes on from.
 
         Args:
             most_work: see `Session.try_lists`.
         """
-        if self._finished is None:
-            return Tailed({}, None, is_running=False)
-        built, own = self._finished
+        assert self._kept is not None, "no list was kept"
+        built, own = self._kept
+        self._tried = []  # the program is large where memory matters
         costs = self._costs_by_function(built.module, built.measured.code)
         results = self._side_by_side(
             lambda actions, limit: self._try_tail(built.module, list(costs), actions, limit),
@@ -573,29 +591,33 @@ class Episode:
             most_work,
         )
         is_running = None in results
-        chosen: dict[str, tuple[int, ...]] = {}
+        chosen: dict[str, tuple[int, tuple[int, ...]]] = {}
         for result in results:
             for name, (passes, cost) in (result or {}).items():
-                if cost < costs[name]:
-                    costs[name], chosen[name] = cost, passes
-        if not chosen:
-            return Tailed({}, None, is_running)
-        module = built.module.clone()
-        for name, passes in chosen.items():
-            for action in passes:
-                self.settings.space.passes[action].run_on(module, name)
-        smaller = self._build(module)
-        if smaller.measured.cost >= built.measured.cost:
-            return Tailed({}, None, is_running)
-        made = self._hand_over(smaller)
-        own = own | {name: own.get(name, ()) + passes for name, passes in chosen.items()}
-        self._finished = _Finished(smaller, own)
-        return Tailed(own, made, is_running)
+                saved = costs[name] - cost
+                if saved > chosen.get(name, (0, ()))[0]:
+                    chosen[name] = saved, passes
+        wanted = sorted(chosen, key=lambda name: -chosen[name][0])
+        for _ in range(TAIL_ATTEMPTS):
+            if not wanted:
+                break
+            module = built.module.clone()
+            for name in wanted:
+                for action in chosen[name][1]:
+                    self.settings.space.passes[action].run_on(module, name)
+            smaller = self._build(module)
+            if smaller.measured.cost < built.measured.cost:
+                made = self._hand_over(smaller)
+                own = own | {name: own.get(name, ()) + chosen[name][1] for name in wanted}
+                self._kept = _Kept(smaller, own)
+                return Tailed(own, made, is_running)
+            wanted = wanted[: len(wanted) // 2]
+        return Tailed({}, None, is_running)
 
     def measure_tails(self, lists: Sequence[Sequence[int]]) -> TailCosts:
-        """What `try_tails` would choose from, after what was handed over last; nothing changes."""
-        assert self._finished is not None, "no list was handed over"
-        built = self._finished.built
+        """What `try_tails` would choose from; nothing changes."""
+        assert self._kept is not None, "no list was kept"
+        built = self._kept.built
         before = self._costs_by_function(built.module, built.measured.code)
         after, work = [], []
         for actions in lists:
@@ -621,13 +643,15 @@ class Episode:
                 if own:
                     changed[name] = own
                 if limit.is_passed():
-                    return {}
+                    break
             if not changed or module.instruction_count() > self._max_instructions:
                 return {}
             code = None
             if self.settings.objective.of_code:
                 assert self._program is not None
-                code = module.extract(list(changed)).object(self._program.options)
+                extracted = module.extract(list(changed))
+                self._end(extracted)
+                code = extracted.object(self._program.options)
             costs = self._costs_by_function(module, code)
             return {name: (own, costs[name]) for name, own in changed.items() if name in costs}
         return {}
@@ -660,7 +684,7 @@ class Episode:
 
     def _hand_over(self, built: _Built) -> Made:
         """As `_finish`, of what has been built: it is measured again only if it has to be."""
-        if built.module.clone().run(FINISH):
+        if not self._finish_matters and built.module.clone().run(FINISH):
             return self._finish(built.module)
         built.ended.verify()
         return self._made(built.end_changed, built.ended, built.measured)
@@ -673,11 +697,12 @@ class Episode:
         return measured.code if self._for_objects and not measured.is_clangs else None
 
     def _build(self, module: Module) -> _Built:
-        """Run what every list ends with, and measure what comes of it."""
+        """Run what every list ends with, and `FINISH` where that matters, and measure it."""
         ended, changed = module, False
-        if self.settings.objective.ending:
+        if self._finish_matters or self.settings.objective.ending:
             ended = module.clone()
-            changed = self._end(ended)
+            changed = bool(self._finish_matters) and ended.run(FINISH)
+            changed |= self._end(ended)
         return _Built(module, ended, changed, self._measure_or_initial(ended))
 
     def _end(self, module: Module) -> bool:

@@ -139,6 +139,8 @@ class Session:
         self._num_actions = settings.num_actions
         self._is_busy = False
         """Whether the worker is still at what was given up."""
+        self._keeps_list = False
+        """Whether the worker keeps one that it can go on from with tails."""
         self._begun = ""
         """The key of the last program to begin with."""
         self._saved: dict[int, _Saved] = {}
@@ -174,6 +176,7 @@ class Session:
         except LLVMError as error:
             raise ProgramError(f"{program.name}: {error}") from None
         self._known_costs[program.key] = self.costs
+        self._keeps_list &= self._begun == program.key
         self._begun = program.key
         self.actions, self.passes, self.best_passes = [], [], ()
         self._saved.clear()
@@ -182,10 +185,10 @@ class Session:
         return self._observation
 
     def settle(self) -> None:
-        """End what `try_lists` has given up, and the worker with it: nothing else ends a pass."""
+        """End what was given up in the middle of a pass, with its process: nothing else does."""
         if self._is_busy and self._worker is not None:
             self._worker.kill()
-            self._begun = ""
+            self._begun, self._keeps_list = "", False
         self._is_busy = False
 
     def costs_of(self, program: Program) -> Costs:
@@ -349,23 +352,39 @@ class Session:
         made: Made = self._call("finish_list", index, timeout=self._in_time(START_SECONDS))
         return made
 
+    def keep_list(self, index: int) -> None:
+        """Have `try_tails` go on from what one of the last lists tried has made."""
+        self._call("keep_list", index, timeout=self._in_time(self.step_seconds))
+        self._keeps_list = True
+
+    @property
+    def keeps_list(self) -> bool:
+        """Whether there is a list that tails can go on from.
+
+        There is none of another program, none once the process that had it has ended, and none
+        while what was given up still runs beside it.
+        """
+        return self._keeps_list and not self._is_busy
+
+    def tells_functions(self) -> bool:
+        """Whether the cost of a function can be told, without which there are no tails."""
+        tells: bool = self._call("tells_functions", timeout=self._in_time(self.step_seconds))
+        return tells
+
     def try_tails(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> Tailed:
-        """Let functions of what `finish_list` has last handed over have passes of their own.
+        """Let functions of what `keep_list` has kept have passes of their own.
 
         Args:
             lists: of passes by function, of which each function gets the one that makes it
                 smallest, if one does. They come after what it has got already.
             most_work: see `try_lists`.
 
-        They have as much time as there. Nothing is tried while a list that was given up still runs,
-        nor where the process that had the program has ended.
+        They have as much time as there. There has to be a list that is kept (`keeps_list`).
 
         Raises:
             LLVMError: what they make of the program does not verify.
             WorkerFailure: as `try_lists`.
         """
-        if self._is_busy:
-            return Tailed({}, None, is_running=True)
         tailed: Tailed = self._call(
             "try_tails",
             [list(each) for each in lists],
@@ -436,7 +455,7 @@ class Session:
             try:
                 return self._worker.call(method, *args, timeout=timeout)
             except WorkerFailure:
-                self._running = False
+                self._running = self._keeps_list = False
                 raise
         return getattr(self._episode, method)(*args)
 

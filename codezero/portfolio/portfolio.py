@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ FORMAT = 2
 DESCRIPTION, NETWORK = "portfolio.json", "portfolio.onnx"
 UNLIKELY = 1e-3
 """Times the most likely scenario's weight: those of less are left out, which are most."""
-KEYS = {"lists", "work", "most_work", "tails", "tail_work"}
+KEYS = {"objective", "protocol", "lists", "work", "most_work", "tails", "tail_work", "rebuild_work"}
 TAILS_SHARE = 0.3
 """Of a trial's time, that tails may take at most."""
 
@@ -56,6 +56,8 @@ class Portfolio:
 
     def __init__(self, folder: Path) -> None:
         description = self.read(folder)
+        self.task: tuple[str, str] = description["objective"], description["protocol"]
+        """What it is for."""
         self.lists: tuple[tuple[str, ...], ...] = tuple(map(tuple, description["lists"]))
         """Names of passes."""
         self.work = np.array(description["work"], np.float32)
@@ -65,8 +67,10 @@ class Portfolio:
         """That all lists and tails of a trial may take together."""
         self.tails: tuple[tuple[str, ...], ...] = tuple(map(tuple, description["tails"]))
         """Names of passes by function, the most useful first."""
-        self._tail_work = np.cumsum(description["tail_work"], dtype=np.float32)
-        """That the first, the first two and so on take, over the baseline's time."""
+        self._tail_work: list[float] = description["tail_work"]
+        """That each takes, over the baseline's time."""
+        self._rebuild_work: float = description["rebuild_work"]
+        """That it takes to make a program of functions with their tails."""
         self._folder = folder
 
     @cached_property
@@ -111,24 +115,30 @@ class Portfolio:
         return description
 
     def order(
-        self, features: Features, among: Collection[int], most_work: float = math.inf
+        self,
+        features: Features,
+        among: Collection[int],
+        most_work: float = math.inf,
+        tails: Sequence[int] | None = None,
     ) -> Order:
         """Which lists to try first.
 
         Args:
             among: those that may be taken, by their indices.
             most_work: where a trial is to take less time than the portfolio's own does.
+            tails: those that may be taken after them; all without it.
 
         Raises:
             CodeZeroError: the network is of another portfolio, or cannot be loaded.
         """
-        return self.order_of(np.concatenate(features), among, most_work)
+        return self.order_of(np.concatenate(features), among, most_work, tails)
 
     def order_of(
         self,
         features: Float,
         among: Collection[int] | None = None,
         most_work: float = math.inf,
+        tails: Sequence[int] | None = None,
     ) -> Order:
         """The same, of features as a `ListTable` has them."""
         inputs = {"features": features[np.newaxis]}
@@ -139,20 +149,30 @@ class Portfolio:
             )
         among = range(len(self.lists)) if among is None else among
         most_work = min(self.most_work, most_work)
-        tails = self.tails_of(most_work)
-        return order(weights[0], gains[0], self.work, among, most_work - tails.work)
+        for_tails = self.tails_of(most_work, tails).work
+        return order(weights[0], gains[0], self.work, among, most_work - for_tails)
 
-    def tails_of(self, most_work: float) -> Tails:
-        """Those of a trial that may take so much time in all."""
+    def tails_of(self, most_work: float = math.inf, among: Sequence[int] | None = None) -> Tails:
+        """Those of a trial that may take so much time in all.
+
+        Args:
+            among: those that may be taken, by their indices, the most useful first.
+        """
         most = TAILS_SHARE * min(self.most_work, most_work)
-        number = int(np.searchsorted(self._tail_work, most, side="right"))
-        return Tails(number, float(self._tail_work[number - 1]) if number else 0.0)
+        chosen: list[int] = []
+        work = self._rebuild_work
+        for k in range(len(self.tails)) if among is None else among:
+            if work + self._tail_work[k] > most:
+                break
+            work += self._tail_work[k]
+            chosen.append(k)
+        return Tails(chosen, work if chosen else 0.0)
 
 
 class Tails(NamedTuple):
-    """The first of them, and the time they take over the baseline's."""
+    """Some of them, by their indices, and the time they take over the baseline's in all."""
 
-    number: int
+    chosen: list[int]
     work: float
 
 

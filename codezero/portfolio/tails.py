@@ -105,8 +105,9 @@ def _row(
 ) -> tuple[int, TailCosts] | None:
     """The cost that the lists come to, and what tails do then; None where LLVM fails."""
     try:
-        found = PortfolioSearch(env, program, portfolio, with_tails=False).begin()
-        return None if found.made is None else (found.cost, env.measure_tails(tails))
+        search = PortfolioSearch(env, program, portfolio, with_tails=False)
+        found = search.begin()
+        return (found.cost, env.measure_tails(tails)) if search.hold_best() else None
     except (ProgramError, LLVMError, WorkerFailure):
         return None
 
@@ -128,17 +129,13 @@ def choose_tails(table: TailTable, size: int) -> list[int]:
 def write_tails(folder: Path, table: TailTable, chosen: Sequence[int]) -> None:
     """Write tails to the portfolio in an agent's folder.
 
-    The first one's work has that of making a program of what has been chosen in it.
-
     Raises:
         CodeZeroError: it has none of this version.
     """
     description = Portfolio.read(folder)
-    work = [float(table.work[k]) for k in chosen]
-    if work:
-        work[0] += table.rebuild_work
     description["tails"] = [list(table.lists[k]) for k in chosen]
-    description["tail_work"] = [round(each, 3) for each in work]
+    description["tail_work"] = [round(float(table.work[k]), 3) for k in chosen]
+    description["rebuild_work"] = round(table.rebuild_work, 3)
     with replacing(folder / DESCRIPTION) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n")
 

@@ -247,6 +247,7 @@ def write(folder: Path, lists: ListTable, chooser: Chooser, config: PortfolioCon
         "lists": lists.lists,
         "tails": [],
         "tail_work": [],
+        "rebuild_work": 0.0,
     }
     with replacing(folder / NETWORK) as temporary:
         write_graph(

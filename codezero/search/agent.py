@@ -133,7 +133,7 @@ class AgentPolicy:
         if meter.spent():
             return found
         try:
-            better = self._play(env, program, rng, meter, found)
+            better = self._play(env, program, rng, meter, lists.best)
         except (ProgramError, LLVMError, WorkerFailure):
             return found  # whatever comes after it
         return better if better.cost < found.cost else replace(found, trials=better.trials)

@@ -28,7 +28,7 @@ class Found:
     """For the whole program."""
     cost: int
     trials: int
-    """Episodes begun, or for greedy search actions tried."""
+    """Episodes begun, or lists and tails tried, or for greedy search actions."""
     functions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """What comes after that: for each function, by name, its own."""
     made: Made | None = field(default=None, repr=False)

@@ -30,6 +30,8 @@ class TrialLimit(NamedTuple):
 
 
 NO_LIMIT = TrialLimit()
+AT_ONCE = 4
+"""Lists or tails, where a budget is of trials."""
 STRAGGLER = 1.0
 """Times the work of a trial with a limit, after which a list by itself is given up. How long lists
 take is known as a mean over programs; on few, they take many times as long."""
@@ -57,15 +59,19 @@ class PortfolioSearch:
         self._program = program
         self._portfolio = portfolio
         self._by_function = by_function
+        self._with_tails = with_tails
         self._lists = _known(portfolio.lists, env.settings.space)
-        tails = portfolio.tails if with_tails else ()
-        self._tails = [*_known(tails, env.settings.space).values()]
+        self._tails = _known(portfolio.tails, env.settings.space)
         self._lists_left: list[int] = []
-        self._tails_left: list[list[int]] = []
+        self._tails_left: list[int] = []
         """For the best list."""
         self._best = Found((), 0, 0)
-        """Of what lists come to by themselves."""
         self._found = self._best
+
+    @property
+    def best(self) -> Found:
+        """The best that lists come to by themselves."""
+        return replace(self._best, trials=self._found.trials)
 
     @staticmethod
     def fits(portfolio: Portfolio, space: PassSpace) -> bool:
@@ -91,7 +97,9 @@ class PortfolioSearch:
             features = env.features()
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
-        order = portfolio.order(features, self._lists, limit.work)
+        if not self._with_tails or (self._by_function and not env.tells_functions()):
+            self._tails = {}
+        order = portfolio.order(features, self._lists, limit.work, [*self._tails])
         self._lists_left = order.others
         most_work = STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
@@ -103,13 +111,20 @@ class PortfolioSearch:
                 env.begin(self._program)
             self._try(order.trial[first : first + many], meter, most_work)
         if not meter.out_of_time():
-            self._try_tails(portfolio.tails_of(limit.work).number, meter, most_work)
+            self._try_tails(self._tails_of_trial(limit.work), meter, most_work)
+
+    def _tails_of_trial(self, most_work: float = math.inf) -> int:
+        return len(self._portfolio.tails_of(most_work, [*self._tails]).chosen)
 
     def go_on(self, budget: Budget) -> Found:
-        """The other lists, as many as there is time for, and the other tails after the best."""
+        """The other lists, as many as there is time for, and the other tails after the best.
+
+        Without functions of their own, tails make lists longer, and all are tried after each that
+        is the best.
+        """
         with budget.spend(self._env) as meter:
             while self._lists_left and not meter.spent():
-                many = _as_many(self._env.threads, meter)
+                many = self._at_once(meter)
                 now, self._lists_left = self._lists_left[:many], self._lists_left[many:]
                 before = self._best
                 try:
@@ -119,11 +134,14 @@ class PortfolioSearch:
                 with self._counted(meter):
                     self._try(now, meter)
                 if self._best is not before and not meter.spent():
-                    of_trial = self._portfolio.tails_of(math.inf).number
-                    self._go_through_tails(_as_many(of_trial, meter), meter)
+                    self._go_through_tails(_as_many(self._tails_of_trial(), meter), meter)
             while self._tails_left and not meter.spent():
-                self._go_through_tails(_as_many(self._env.threads, meter), meter)
+                self._go_through_tails(self._at_once(meter), meter)
         return self._found
+
+    def _at_once(self, meter: Meter) -> int:
+        """How many before the next look at a budget; of one of trials, the same on any machine."""
+        return self._env.threads if meter.left().trials is None else _as_many(AT_ONCE, meter)
 
     def _go_through_tails(self, number: int, meter: Meter) -> None:
         with self._counted(meter):
@@ -174,17 +192,19 @@ class PortfolioSearch:
         except LLVMError:
             return False
         if made.cost < self._best.cost:
+            self._env.keep_list(index)
             self._best = Found(tried.passes, made.cost, 0, made=made)
             self._tails_left = list(self._tails)
             self._take(self._best)
-        return True
+        return made.cost <= tried.cost
 
     def _try_tails(self, number: int, meter: Meter, most_work: float = math.inf) -> None:
         """Try the next tails after the best list, and keep what comes of them if it is better.
 
         They go on from what those before them have come to.
         """
-        now, self._tails_left = self._tails_left[:number], self._tails_left[number:]
+        now = [self._tails[k] for k in self._tails_left[:number]]
+        self._tails_left = self._tails_left[number:]
         if not now:
             return
         if not self._by_function:
@@ -192,6 +212,9 @@ class PortfolioSearch:
                 self._env.begin(self._program)
                 longer = [[*self._best.actions, *tail] for tail in now]
                 self._try_actions(longer, meter, most_work)
+            return
+        if not self.hold_best():
+            self._tails_left = []
             return
         self._count(len(now))
         try:
@@ -208,6 +231,20 @@ class PortfolioSearch:
                     made=tailed.made,
                 )
             )
+
+    def hold_best(self) -> bool:
+        """Have what the best list makes at hand in the environment; whether that is so.
+
+        It is made once more where it went with its process, for which another list is to blame.
+        """
+        env = self._env
+        if not env.keeps_list and self._best.made is not None:
+            with contextlib.suppress(ProgramError, WorkerFailure):
+                env.begin(self._program)
+                (tried,) = env.try_lists([self._best.actions])
+                if tried.cost is not None:
+                    env.keep_list(0)
+        return env.keeps_list
 
     def _count(self, trials: int) -> None:
         self._found = replace(self._found, trials=self._found.trials + trials)
