@@ -35,7 +35,7 @@ from codezero.search.policy import parse_policy
 from codezero.soundness.execution import command_runner, link, run
 
 SUFFIXES = (".c", ".cpp", ".cc")
-SHORTEST, LONGEST = 0.05, 10.0
+SHORTEST, LONGEST = 0.05, 3.0
 """Seconds of what -Oz makes of a program: its clock ticks in milliseconds, and rounds add up."""
 ROUNDS = 5
 BASELINE = "clang -Oz"
@@ -210,7 +210,13 @@ def main() -> None:
         sys.exit("fewer than two programs build and run for long enough")
     left_out = Counter(each for each in results if isinstance(each, str))
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
-    text = HEADER.format(programs=len(timed), left_out=reasons or "none", rounds=ROUNDS)
+    text = HEADER.format(
+        sources=" ".join("/".join(path.parts[-2:]) for path in options.paths),
+        flags=" ".join(flags),
+        programs=len(timed),
+        left_out=reasons or "none",
+        rounds=ROUNDS,
+    )
     with replacing(options.out) as temporary:
         temporary.write_text(text + "\n" + tables(timed) + "\n")
 
@@ -218,11 +224,16 @@ def main() -> None:
 HEADER = """\
 # Running time
 
-Written by `python benchmarks/running_time.py` from the agents of this checkout. What an agent's
-programs take to run, over what `clang -Oz` makes of them: below 1 is quicker. *size* is the other
-way round, as everywhere: -Oz over ours, in bytes of machine code. {programs} programs, each on a
-core by itself; CPU time, the quickest of {rounds} runs of each in turn. Every one prints the same
-as `clang -Oz`'s. Left out: {left_out}.
+Written by this command from the agents of the checkout:
+
+```sh
+python benchmarks/running_time.py {sources} -o docs/running-time.md -- {flags}
+```
+
+What an agent's programs take to run, over what `clang -Oz` makes of them: below 1 is quicker.
+*size* is the other way round, as everywhere: -Oz over ours, in bytes of machine code. {programs}
+programs, each on a core by itself; CPU time, the quickest of {rounds} runs of each in turn. Every
+one prints the same as `clang -Oz`'s. Left out: {left_out}.
 """
 
 if __name__ == "__main__":
