@@ -583,7 +583,7 @@ class Episode:
         """
         assert self._kept is not None, "no list was kept"
         built, own = self._kept
-        self._tried = []  # the program is large where memory matters
+        self._tried = []  # they take memory, and no one asks for them any more
         costs = self._costs_by_function(built.module, built.measured.code)
         results = self._side_by_side(
             lambda actions, limit: self._try_tail(built.module, list(costs), actions, limit),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codezero.agents.export import write_graph
+from codezero.agents.precision import convert
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
 from codezero.portfolio.portfolio import DESCRIPTION, FORMAT, NETWORK, Portfolio, order
@@ -249,14 +251,16 @@ def write(folder: Path, lists: ListTable, chooser: Chooser, config: PortfolioCon
         "tail_work": [],
         "rebuild_work": 0.0,
     }
-    with replacing(folder / NETWORK) as temporary:
+    with replacing(folder / NETWORK) as temporary, tempfile.TemporaryDirectory() as scratch:
+        original = Path(scratch) / NETWORK
         write_graph(
             chooser,
             (torch.from_numpy(lists.features[:2]),),
-            temporary,
+            original,
             inputs=["features"],
             outputs=["weights", "gains"],
         )
+        convert(original, temporary, "float16")
     with replacing(folder / DESCRIPTION) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n")
 

@@ -95,10 +95,10 @@ class PortfolioSearch:
         self._best = self._found = Found((), env.cost, 0)
         try:
             features = env.features()
+            if not self._with_tails or (self._by_function and not env.tells_functions()):
+                self._tails = {}
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
-        if not self._with_tails or (self._by_function and not env.tells_functions()):
-            self._tails = {}
         order = portfolio.order(features, self._lists, limit.work, [*self._tails])
         self._lists_left = order.others
         most_work = STRAGGLER * limit.work
@@ -238,7 +238,9 @@ class PortfolioSearch:
         It is made once more where it went with its process, for which another list is to blame.
         """
         env = self._env
-        if not env.keeps_list and self._best.made is not None:
+        if self._best.made is None:
+            return False
+        if not env.keeps_list:
             with contextlib.suppress(ProgramError, WorkerFailure):
                 env.begin(self._program)
                 (tried,) = env.try_lists([self._best.actions])
