@@ -20,7 +20,7 @@ from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
 from codezero.env.episode import EpisodeSettings, TailCosts
-from codezero.env.session import Session
+from codezero.env.session import STEP_SECONDS, Session
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.files import replacing
 from codezero.isolation import WorkerFailure
@@ -62,6 +62,7 @@ def measure_tails(
     settings: EpisodeSettings,
     *,
     jobs: int = 0,
+    step_seconds: float = STEP_SECONDS,
     on_done: Callable[[], None] = lambda: None,
 ) -> TailTable:
     """Try every tail after what a portfolio's trial makes of every program.
@@ -71,6 +72,7 @@ def measure_tails(
     Args:
         tails: actions, all by function.
         jobs: programs at a time; 0 is one a core.
+        step_seconds: see `Session`.
 
     Raises:
         CodeZeroError: that is all of them.
@@ -78,7 +80,7 @@ def measure_tails(
     rows = run_all(
         lambda env, program: _row(env, program, portfolio, tails),
         programs,
-        partial(Session, settings),
+        partial(Session, settings, step_seconds=step_seconds),
         jobs=jobs,
         on_done=lambda program, row: on_done(),
     )
