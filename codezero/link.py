@@ -235,13 +235,21 @@ def _check(job: Sequence[str], folder: Path, used: Sequence[str]) -> None:
             code refers to, and that do something by being there.
     """
     left = folder / "left.bc"
-    probe = [*_quietly(job, left), "--lto-emit-llvm", "--lto-newpm-passes=no-op-module", "--trace"]
-    now = set(_run(probe, DOES_NOT_LINK).splitlines())
+    now = set(_merge_bitcode(job, left, DOES_NOT_LINK))
     if left.exists():
         raise _Stays(NOT_NAMED)
     missing = [name for name in used if name not in now and not _is_bitcode(name)]
     if missing:
         raise _Stays(f"{missing[0]} would not be in it any more")
+
+
+def _merge_bitcode(job: Sequence[str], output: Path, failure: str) -> list[str]:
+    """Have lld write what of a link is bitcode, if anything, as one; all files that it takes in.
+
+    Raises as `_run`.
+    """
+    told = ("--lto-emit-llvm", "--lto-newpm-passes=no-op-module", "--trace")
+    return _run([*_quietly(job, output), *told], failure).splitlines()
 
 
 def _merge(job: Sequence[str], folder: Path) -> tuple[bytes, list[str]]:
@@ -251,13 +259,9 @@ def _merge(job: Sequence[str], folder: Path) -> tuple[bytes, list[str]]:
         _Stays: there is none, or more than one.
     """
     merged = folder / "merged.bc"
-    trace = _run(
-        [*_quietly(job, merged), "--lto-emit-llvm", "--lto-newpm-passes=no-op-module", "--trace"],
-        "lld does not merge it",
-    )
+    used = _merge_bitcode(job, merged, "lld does not merge it")
     if not merged.exists():
         raise _Stays("nothing of it is bitcode (-flto)")
-    used = trace.splitlines()
     for path in map(Path, dict.fromkeys(_MEMBER.sub(r"\g<archive>", name) for name in used)):
         if path.exists() and is_thin_lto(path.read_bytes()):
             raise _Stays(f"{path} is for ThinLTO, a module at a time")

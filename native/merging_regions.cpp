@@ -91,15 +91,15 @@ static void dropPromises(Instruction &I) {
 // agree that code was outlined from (`uniform-target`), or asks for more of it.
 // All others are promises of the function that the first region was in.
 static bool isOfCode(Attribute A) {
+  if (isOfTarget(A))
+    return true;
   if (A.isStringAttribute()) {
     static constexpr StringLiteral Kept[] = {
-        "target-cpu",     "target-features",       "tune-cpu",
-        "use-soft-float", "frame-pointer",         "min-legal-vector-width",
-        "probe-stack",    "no-stack-arg-probe",    "no-jump-tables",
-        "stackrealign",   "guarded-control-stack", "zero-call-used-regs"};
-    static constexpr StringLiteral Prefixes[] = {"no-builtin", "denormal-fp-",
-                                                 "stack-p",    "sign-return-",
-                                                 "branch-",    "indirect-"};
+        "frame-pointer",         "min-legal-vector-width", "probe-stack",
+        "no-stack-arg-probe",    "no-jump-tables",         "stackrealign",
+        "guarded-control-stack", "zero-call-used-regs"};
+    static constexpr StringLiteral Prefixes[] = {"stack-p", "sign-return-",
+                                                 "branch-", "indirect-"};
     const StringRef Name = A.getKindAsString();
     return is_contained(Kept, Name) || any_of(Prefixes, [&](StringRef Prefix) {
              return Name.starts_with(Prefix);
@@ -109,10 +109,6 @@ static bool isOfCode(Attribute A) {
   case Attribute::MinSize:
   case Attribute::OptimizeForSize:
   case Attribute::UWTable:
-  case Attribute::NoImplicitFloat:
-  case Attribute::NoRedZone:
-  case Attribute::NullPointerIsValid:
-  case Attribute::StrictFP:
   case Attribute::NonLazyBind:
   case Attribute::SafeStack:
   case Attribute::ShadowCallStack:

@@ -13,25 +13,25 @@ using namespace llvm;
 
 namespace codezero {
 
-// How code is to be generated, beyond what the module says.
-static AttributeSet targetOf(const Function &F) {
+bool isOfTarget(Attribute A) {
   static constexpr StringLiteral Names[] = {"target-cpu", "target-features",
                                             "tune-cpu", "use-soft-float"};
   static constexpr StringLiteral Prefixes[] = {"no-builtin", "denormal-fp-"};
+  if (!A.isStringAttribute())
+    return is_contained({Attribute::NullPointerIsValid, Attribute::NoRedZone,
+                         Attribute::NoImplicitFloat, Attribute::StrictFP},
+                        A.getKindAsEnum());
+  const StringRef Name = A.getKindAsString();
+  return is_contained(Names, Name) || any_of(Prefixes, [&](StringRef Prefix) {
+           return Name.starts_with(Prefix);
+         });
+}
+
+static AttributeSet targetOf(const Function &F) {
   AttrBuilder Target(F.getContext());
   for (const Attribute A : F.getAttributes().getFnAttrs())
-    if (A.isStringAttribute()) {
-      const StringRef Name = A.getKindAsString();
-      if (is_contained(Names, Name) || any_of(Prefixes, [&](StringRef Prefix) {
-            return Name.starts_with(Prefix);
-          }))
-        Target.addAttribute(A);
-    } else if (is_contained({Attribute::NullPointerIsValid,
-                             Attribute::NoRedZone, Attribute::NoImplicitFloat,
-                             Attribute::StrictFP},
-                            A.getKindAsEnum())) {
+    if (isOfTarget(A))
       Target.addAttribute(A);
-    }
   return AttributeSet::get(F.getContext(), Target);
 }
 

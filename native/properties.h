@@ -5,6 +5,7 @@
 #include "llvm/ADT/StringRef.h"
 
 namespace llvm {
+class Attribute;
 class Function;
 class Module;
 } // namespace llvm
@@ -13,6 +14,10 @@ namespace codezero {
 
 // Throws LLVMError for a name that is none of properties.cpp's.
 bool hasProperty(const llvm::Module &M, llvm::StringRef Name);
+
+// Whether an attribute of a function says how code is to be generated for it,
+// beyond what the module says: for which processor, and with what liberties.
+bool isOfTarget(llvm::Attribute A);
 
 // Whether an instruction asks about the frame it is in, which is another one
 // once the instruction has moved to a function of its own, or about a register

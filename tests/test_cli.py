@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import EXAMPLES, children_of
@@ -114,6 +115,19 @@ def test_pass_list_is_ready_for_opt(tmp_path: Path) -> None:
     assert Module.parse(optimized.read_bytes()).instruction_count() == result["optimized"]
 
 
+def repeated(bitcode: Path, result: dict[str, Any]) -> Module:
+    """A program after the passes that --json names."""
+    module = Module.parse(bitcode.read_bytes())
+    if result["pipeline"]:
+        module.run(result["pipeline"])
+    for name, pipeline in result["functions"].items():
+        for each in pipeline.split(",function("):
+            module.run_on("function(" + each.removeprefix("function("), name)
+    if result["ending"]:
+        module.run(result["ending"])
+    return module
+
+
 def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
     source, text = EXAMPLES / "json.c", tmp_path / "list.txt"
     bitcode, optimized = tmp_path / "in.bc", tmp_path / "out.bc"
@@ -133,24 +147,9 @@ def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
     (result,) = json.loads(codezero("optimize", source, *task).stdout)
     assert result["policy"] == f"agent:instructions:{trials}"
     assert result["optimized"] < whole["optimized"]
-    module = Module.parse(bitcode.read_bytes())
-    if result["pipeline"]:
-        module.run(result["pipeline"])
-    for name, pipeline in result["functions"].items():
-        for each in pipeline.split(",function("):
-            module.run_on("function(" + each.removeprefix("function("), name)
-    if result["ending"]:
-        module.run(result["ending"])
-    assert module.instruction_count() == result["optimized"]
+    assert repeated(bitcode, result).instruction_count() == result["optimized"]
     (loaded,) = json.loads(codezero("optimize", source, "--json", "--objective", "loaded").stdout)
-    module = Module.parse(bitcode.read_bytes())
-    module.run(loaded["pipeline"])
-    for name, pipeline in loaded["functions"].items():
-        for each in pipeline.split(",function("):
-            module.run_on("function(" + each.removeprefix("function("), name)
-    if loaded["ending"]:
-        module.run(loaded["ending"])
-    assert module.loaded_size() == loaded["optimized"]
+    assert repeated(bitcode, loaded).loaded_size() == loaded["optimized"]
 
 
 def test_bitcode_and_text_are_inputs_too(tmp_path: Path) -> None:

@@ -740,7 +740,7 @@ class Episode:
         code = module.object(self._program.options)
         # Clang has to generate it where it is to give warnings, or the target is known from flags
         # alone, as no function says for what it is.
-        is_clangs = module.has_warned or not module.instruction_count()
+        is_clangs = self._for_objects and (module.has_warned or not module.instruction_count())
         return _Measured(objective.measure_object(code), code, is_clangs)
 
     def _measure_costs(self, module: Module) -> Costs:
