@@ -44,13 +44,13 @@ nb::dict toDict(const Numbers &ByName) {
   return Dict;
 }
 
-using Fields =
-    std::tuple<bool, bool, bool, bool, bool, bool, bool, std::string>;
+using Fields = std::tuple<bool, bool, bool, bool, bool, bool, bool, std::string,
+                          std::vector<std::string>>;
 
 Fields fields(const CompileOptions &O) {
   return {O.SLPVectorize,        O.VectorizeLoops,   O.UnrollLoops,
           O.MergeFunctions,      O.FunctionSections, O.DataSections,
-          O.AddressSignificance, O.FloatABI};
+          O.AddressSignificance, O.FloatABI,         O.Codegen};
 }
 
 nb::object raisable(nb::handle Type, const ParseError &E) {
@@ -111,12 +111,12 @@ NB_MODULE(_native, M) {
           "__init__",
           [](CompileOptions *Self, bool SLPVectorize, bool VectorizeLoops,
              bool UnrollLoops, bool MergeFunctions, bool FunctionSections,
-             bool DataSections, bool AddressSignificance,
-             std::string FloatABI) {
-            new (Self) CompileOptions{SLPVectorize,        VectorizeLoops,
-                                      UnrollLoops,         MergeFunctions,
-                                      FunctionSections,    DataSections,
-                                      AddressSignificance, std::move(FloatABI)};
+             bool DataSections, bool AddressSignificance, std::string FloatABI,
+             std::vector<std::string> Codegen) {
+            new (Self) CompileOptions{
+                SLPVectorize,        VectorizeLoops,      UnrollLoops,
+                MergeFunctions,      FunctionSections,    DataSections,
+                AddressSignificance, std::move(FloatABI), std::move(Codegen)};
           },
           nb::kw_only(), "slp_vectorize"_a = Defaults.SLPVectorize,
           "vectorize_loops"_a = Defaults.VectorizeLoops,
@@ -125,7 +125,7 @@ NB_MODULE(_native, M) {
           "function_sections"_a = Defaults.FunctionSections,
           "data_sections"_a = Defaults.DataSections,
           "address_significance"_a = Defaults.AddressSignificance,
-          "float_abi"_a = Defaults.FloatABI)
+          "float_abi"_a = Defaults.FloatABI, "codegen"_a = Defaults.Codegen)
       .def_ro("slp_vectorize", &CompileOptions::SLPVectorize, "-fslp-vectorize")
       .def_ro("vectorize_loops", &CompileOptions::VectorizeLoops, "-fvectorize")
       .def_ro("unroll_loops", &CompileOptions::UnrollLoops, "-funroll-loops")
@@ -138,6 +138,20 @@ NB_MODULE(_native, M) {
               "-faddrsig")
       .def_ro("float_abi", &CompileOptions::FloatABI,
               "ARM's -mfloat-abi: 'soft', 'hard', or '' for the triple's own")
+      .def_prop_ro(
+          "codegen",
+          [](const CompileOptions &O) {
+            return nb::tuple(nb::cast(O.Codegen));
+          },
+          "LLVM's own options for the code generator, as ``llc`` and ``clang "
+          "-mllvm`` take\nthem after the dash.")
+      .def(
+          "with_codegen",
+          [](CompileOptions O, std::vector<std::string> Codegen) {
+            O.Codegen = std::move(Codegen);
+            return O;
+          },
+          "codegen"_a, "The same with other options for the code generator.")
       .def("__eq__", [](const CompileOptions &A,
                         const CompileOptions &B) { return A == B; })
       .def(
@@ -313,6 +327,13 @@ NB_MODULE(_native, M) {
            "Mark each function optsize and minsize, as ``clang -Oz`` does.")
       .def("strip_size_attributes", &Module::stripSizeAttributes, WithoutGIL(),
            "Remove optsize and minsize from each function.")
+      .def("keep_frame_pointer", &Module::keepFramePointer, WithoutGIL(),
+           "function"_a,
+           "Have a function's frame be found by a register of its own, as\n"
+           "``-fno-omit-frame-pointer`` does. Returns whether that is new; it "
+           "is not done\n"
+           "where the function may use the register for something else.\n\n"
+           "Raises `LLVMError` where it has no body.")
       .def(
           "bitcode",
           [](const Module &Self) {
@@ -360,6 +381,13 @@ NB_MODULE(_native, M) {
       });
 
   M.def(
+      "check_codegen_option",
+      [](const std::string &Option) { checkCodegenOption(Option); },
+      WithoutGIL(), "option"_a,
+      "Raises `LLVMError` where there is no such option, or not of such a "
+      "value; see\n`CompileOptions.codegen`.");
+
+  M.def(
       "is_thin_lto",
       [](nb::bytes File) {
         const std::string_view Bytes = view(File);
@@ -399,18 +427,21 @@ NB_MODULE(_native, M) {
              "bytes that are no object file.");
   M.def(
       "function_sizes",
-      [](nb::bytes Object) {
+      [](nb::bytes Object, bool WithUnwindTables) {
         const std::string_view Bytes = view(Object);
         Numbers Sizes;
         {
           nb::gil_scoped_release Release;
-          Sizes = functionSizes(llvm::StringRef(Bytes.data(), Bytes.size()));
+          Sizes = functionSizes(llvm::StringRef(Bytes.data(), Bytes.size()),
+                                WithUnwindTables);
         }
         return toDict(Sizes);
       },
-      "object"_a,
-      "Bytes of each function in an object file, by its symbol. None where the "
-      "format\n"
-      "does not tell, as ELF does, nor for names that are not UTF-8.\n\n"
+      "object"_a, "with_unwind_tables"_a = false,
+      "Bytes of each function in an object file, by its symbol: of its code, "
+      "and, if they\n"
+      "are wanted, of its entries in the tables to unwind by. None where the "
+      "format does\n"
+      "not tell, as ELF does, nor for names that are not UTF-8.\n\n"
       "Raises `CodegenError` for bytes that are no object file.");
 }

@@ -4,11 +4,13 @@
 
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/BinaryFormat/Magic.h"
 #include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/CodeGen/RegAllocRegistry.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/InstrTypes.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -18,6 +20,7 @@
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Endian.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
@@ -37,7 +40,7 @@ namespace codezero {
 
 // A few programs at a time, each in the states that passes bring it to, or one
 // on many cores.
-static constexpr unsigned MostKeptTargets = 16;
+static constexpr unsigned MostKeptTargets = 64;
 
 // Options that targets set as they build their subtargets, and so set for every
 // other target in the process: WebAssembly's jump tables have at least two
@@ -118,6 +121,99 @@ private:
 
 } // namespace
 
+// Those that LLVM reads while passes are put together, in TargetPassConfig, and
+// not while they run. Others would change nothing, or code for other programs.
+static constexpr StringLiteral CodegenOptions[] = {
+    "disable-block-placement",
+    "disable-branch-fold",
+    "disable-cgp",
+    "disable-constant-hoisting",
+    "disable-copyprop",
+    "disable-early-taildup",
+    "disable-lsr",
+    "disable-machine-cse",
+    "disable-machine-licm",
+    "disable-machine-sink",
+    "disable-peephole",
+    "disable-postra-machine-licm",
+    "disable-ssc",
+    "disable-tail-duplicate",
+    "enable-ipra",
+    "enable-machine-outliner",
+    "regalloc"};
+
+static cl::Option &lookupOption(StringRef Name) {
+  cl::Option *Found = is_contained(CodegenOptions, Name)
+                          ? cl::getRegisteredOptions().lookup(Name)
+                          : nullptr;
+  if (!Found)
+    throw LLVMError("no option '" + Name.str() +
+                    "' of the code generator: choose of " +
+                    join(ArrayRef(CodegenOptions), ", "));
+  return *Found;
+}
+
+namespace {
+
+// LLVM's options for the code generator while its passes are put together.
+class HeldCodegenOptions {
+public:
+  explicit HeldCodegenOptions(ArrayRef<std::string> Options) {
+    try {
+      for (const StringRef Option : Options)
+        set(Option);
+    } catch (...) {
+      reset();
+      throw;
+    }
+  }
+  ~HeldCodegenOptions() { reset(); }
+
+  HeldCodegenOptions(const HeldCodegenOptions &) = delete;
+  HeldCodegenOptions &operator=(const HeldCodegenOptions &) = delete;
+
+private:
+  using Allocator = cl::opt<RegisterRegAlloc::FunctionPassCtor, false,
+                            RegisterPassParser<RegisterRegAlloc>>;
+
+  void set(StringRef Text) {
+    const auto [Name, Value] = Text.split('=');
+    cl::Option &Option = lookupOption(Name);
+    Set.push_back(&Option);
+    if (Option.addOccurrence(/*pos=*/0, Name, Value))
+      throw LLVMError("LLVM's option '" + Name.str() + "' takes no '" +
+                      Value.str() + "'");
+    // This one is read when it is first asked for, and never again.
+    if (Name == "regalloc")
+      RegisterRegAlloc::setDefault(static_cast<Allocator &>(Option).getValue());
+  }
+
+  void reset() {
+    for (cl::Option *Option : Set) {
+      Option->reset();
+      if (Option->ArgStr == "regalloc")
+        RegisterRegAlloc::setDefault(
+            static_cast<Allocator &>(*Option).getValue());
+    }
+  }
+
+  // There is one of each option in a process.
+  std::lock_guard<std::mutex> Lock{mutex()};
+  SmallVector<cl::Option *, 4> Set;
+
+  static std::mutex &mutex() {
+    static std::mutex M;
+    return M;
+  }
+};
+
+} // namespace
+
+void checkCodegenOption(StringRef Option) {
+  const std::string Text = Option.str();
+  const HeldCodegenOptions Held(Text);
+}
+
 static void initializeTargets() {
   static std::once_flag Once;
   std::call_once(Once, [] {
@@ -153,6 +249,7 @@ struct Target::Generator {
   SmallVector<char, 0> Output;
   raw_svector_ostream Stream{Output};
   legacy::PassManager Passes;
+  TargetOptions Options;
 };
 
 Target::Target(std::unique_ptr<TargetMachine> Machine)
@@ -164,7 +261,8 @@ std::shared_ptr<void> Target::holdGlobals() const {
   return std::make_shared<HeldGlobals>(Globals);
 }
 
-// Everything that create() goes by.
+// Everything that create() goes by, but the code generator's own options, which
+// change none of what subtargets do.
 static std::string describe(const Module &M, const CompileOptions &Options);
 
 namespace {
@@ -257,11 +355,14 @@ std::unique_ptr<Target> Target::create(const Module &M,
     knownGlobals().ByDescription[Description] = Created->Globals;
   }
   Created->Options = Created->Machine->Options;
+  Created->Codegen = Options.Codegen;
   return Created;
 }
 
 std::unique_ptr<Target::Generator> Target::makeGenerator(OutputKind Kind) {
   auto Made = std::make_unique<Generator>();
+  const HeldCodegenOptions Held(Codegen);
+  Machine->Options = Options;
   Made->Passes.add(new TargetLibraryInfoWrapperPass(
       TargetLibraryInfoImpl(Machine->getTargetTriple())));
   // clang counts these among the code generator's passes.
@@ -274,12 +375,13 @@ std::unique_ptr<Target::Generator> Target::makeGenerator(OutputKind Kind) {
                                    /*DisableVerify=*/true))
     throw CodegenError("target '" + Machine->getTargetTriple().str() +
                        "' cannot emit a file of this type");
+  // Some of LLVM's options become the target's.
+  Made->Options = Machine->Options;
   return Made;
 }
 
 SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
   HeldGlobals Held(Globals);
-  Machine->Options = Options;
   // IR without a triple was given the host's target machine.
   M.setTargetTriple(Machine->getTargetTriple());
   if (M.getDataLayoutStr().empty())
@@ -295,6 +397,7 @@ SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
   }
   if (!ForObjects)
     ForObjects = makeGenerator(Kind);
+  Machine->Options = ForObjects->Options;
   ForObjects->Passes.run(M);
   return std::exchange(ForObjects->Output, {});
 }
@@ -377,6 +480,8 @@ std::unique_ptr<Target> Target::createOrReuse(const Module &M,
                                               const CompileOptions &Options,
                                               std::string &Error) {
   std::string Description = describe(M, Options);
+  for (const std::string &Option : Options.Codegen)
+    Description += "|-" + Option;
   std::unique_ptr<Target> Found;
   {
     KeptTargets &Kept = keptTargets();
@@ -514,22 +619,96 @@ uint64_t executableSize(StringRef Object) {
 
 uint64_t loadedSize(StringRef Object) { return sizeOf(Object, isLoaded); }
 
-std::map<std::string, uint64_t> functionSizes(StringRef Object) {
+namespace {
+
+// Where something is in an object.
+using Place = std::pair<uint64_t, uint64_t>; // section, offset
+
+} // namespace
+
+template <typename T> static T valueOf(Expected<T> Value) {
+  if (!Value)
+    throw CodegenError(toString(Value.takeError()));
+  return *Value;
+}
+
+// What a relocation refers to. Where it has no addend of its own, that is what
+// it is to change.
+static std::optional<Place>
+relocatedPlace(const object::ELFObjectFileBase &File,
+               const object::RelocationRef &Relocation, StringRef Contents) {
+  const object::symbol_iterator Symbol = Relocation.getSymbol();
+  if (Symbol == File.symbol_end())
+    return std::nullopt;
+  const auto Section = valueOf(Symbol->getSection());
+  if (Section == File.section_end())
+    return std::nullopt;
+  int64_t Addend = 0;
+  if (auto Own = object::ELFRelocationRef(Relocation).getAddend())
+    Addend = *Own;
+  else {
+    consumeError(Own.takeError());
+    Addend = support::endian::read32(Contents.data() + Relocation.getOffset(),
+                                     File.isLittleEndian() ? endianness::little
+                                                           : endianness::big);
+  }
+  return Place(Section->getIndex(), valueOf(Symbol->getValue()) + Addend);
+}
+
+// Bytes of the entries in .eh_frame, by where the functions are that they
+// describe. The format is that of the Linux Standard Base, "Exception Frames";
+// what is none of it counts for nothing.
+static std::map<Place, uint64_t>
+unwindSizes(const object::ELFObjectFileBase &File) {
+  std::map<Place, uint64_t> Sizes;
+  for (const object::ELFSectionRef Relocations : File.sections()) {
+    const auto Frames = valueOf(Relocations.getRelocatedSection());
+    if (Frames == File.section_end() ||
+        valueOf(Frames->getName()) != ".eh_frame")
+      continue;
+    const StringRef Contents = valueOf(Frames->getContents());
+    std::map<uint64_t, Place> Described;
+    for (const object::RelocationRef &Each : Relocations.relocations())
+      if (Contents.size() >= 4 && Each.getOffset() <= Contents.size() - 4)
+        if (const auto Where = relocatedPlace(File, Each, Contents))
+          Described[Each.getOffset()] = *Where;
+    // A length; 0 or how far back the common entry is; the function's address.
+    constexpr uint64_t ToFunction = 8;
+    const auto Read = [&](uint64_t At) -> uint64_t {
+      return support::endian::read32(Contents.data() + At,
+                                     File.isLittleEndian() ? endianness::little
+                                                           : endianness::big);
+    };
+    for (uint64_t At = 0; At + ToFunction < Contents.size();) {
+      const uint64_t Length = 4 + Read(At);
+      const auto Of = Described.find(At + ToFunction);
+      if (Read(At + 4) != 0 && Of != Described.end())
+        Sizes[Of->second] += Length;
+      At += Length;
+    }
+  }
+  return Sizes;
+}
+
+std::map<std::string, uint64_t> functionSizes(StringRef Object,
+                                              bool WithUnwindTables) {
   const auto File = readObject(Object);
   std::map<std::string, uint64_t> Sizes;
-  if (const auto *ELF = dyn_cast<object::ELFObjectFileBase>(File.get()))
-    for (const object::ELFSymbolRef Symbol : ELF->symbols()) {
-      auto Section = Symbol.getSection();
-      if (!Section)
-        throw CodegenError(toString(Section.takeError()));
-      if (Symbol.getELFType() != ELF::STT_FUNC ||
-          *Section == ELF->section_end())
-        continue;
-      auto Name = Symbol.getName();
-      if (!Name)
-        throw CodegenError(toString(Name.takeError()));
-      Sizes[Name->str()] = Symbol.getSize();
-    }
+  const auto *ELF = dyn_cast<object::ELFObjectFileBase>(File.get());
+  if (!ELF)
+    return Sizes;
+  std::map<Place, uint64_t> Unwinding;
+  if (WithUnwindTables)
+    Unwinding = unwindSizes(*ELF);
+  for (const object::ELFSymbolRef Symbol : ELF->symbols()) {
+    const auto Section = valueOf(Symbol.getSection());
+    if (Symbol.getELFType() != ELF::STT_FUNC || Section == ELF->section_end())
+      continue;
+    const Place Where(Section->getIndex(), valueOf(Symbol.getValue()));
+    const auto Tables = Unwinding.find(Where);
+    Sizes[valueOf(Symbol.getName()).str()] =
+        Symbol.getSize() + (Tables == Unwinding.end() ? 0 : Tables->second);
+  }
   return Sizes;
 }
 

@@ -68,6 +68,7 @@ private:
   std::unique_ptr<llvm::TargetMachine> Machine;
   // As they are before the first function, each of which sets them.
   llvm::TargetOptions Options;
+  std::vector<std::string> Codegen;
   std::vector<unsigned> Globals;
   std::unique_ptr<Generator> ForObjects;
   // Where it is kept.
@@ -91,8 +92,14 @@ uint64_t executableSize(llvm::StringRef Object);
 // tables to unwind by. Throws as executableSize.
 uint64_t loadedSize(llvm::StringRef Object);
 
-// Bytes of each function in an object file, by its symbol. None where the
-// format does not tell, as ELF does. Throws as executableSize.
-std::map<std::string, uint64_t> functionSizes(llvm::StringRef Object);
+// Throws LLVMError where LLVM has no such option, or not of such a value; see
+// CompileOptions::Codegen.
+void checkCodegenOption(llvm::StringRef Option);
+
+// Bytes of each function in an object file, by its symbol: of its code, and, if
+// they are wanted, of its entries in .eh_frame. None where the format does not
+// tell, as ELF does. Throws as executableSize.
+std::map<std::string, uint64_t> functionSizes(llvm::StringRef Object,
+                                              bool WithUnwindTables);
 
 } // namespace codezero

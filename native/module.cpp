@@ -409,6 +409,30 @@ void Module::stripSizeAttributes() {
     }
 }
 
+// Whether a function may use its frame pointer's register for something else.
+static bool mayUseFrameRegister(const Function &F) {
+  static constexpr CallingConv::ID Usual[] = {CallingConv::C, CallingConv::Fast,
+                                              CallingConv::Cold};
+  return !is_contained(Usual, F.getCallingConv()) ||
+         F.hasFnAttribute(Attribute::Naked) ||
+         any_of(instructions(F), [](const Instruction &I) {
+           const auto *Call = dyn_cast<CallBase>(&I);
+           return Call && Call->isInlineAsm();
+         });
+}
+
+bool Module::keepFramePointer(const std::string &Function) {
+  std::lock_guard Lock(Owner->Mutex);
+  llvm::Function &F = findDefinition(*IR, Function);
+  constexpr StringLiteral Kind = "frame-pointer";
+  const StringRef Now = F.getFnAttribute(Kind).getValueAsString();
+  if ((Now != "" && Now != "none" && Now != "non-leaf") ||
+      mayUseFrameRegister(F))
+    return false;
+  F.addFnAttr(Kind, "all");
+  return true;
+}
+
 std::string Module::bitcode() const {
   std::lock_guard Lock(Owner->Mutex);
   return codezero::toString(writeBitcode(*IR));

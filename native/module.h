@@ -102,6 +102,10 @@ public:
   void verify() const;
   void addSizeAttributes();
   void stripSizeAttributes();
+  // Have a function's frame be found by a register of its own. Returns whether
+  // that is new; it is not done where the function may use the register for
+  // something else. Throws LLVMError where it has no body.
+  bool keepFramePointer(const std::string &Function);
 
   std::string bitcode() const;
   std::string ir() const;

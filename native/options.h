@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace codezero {
 
@@ -19,6 +20,9 @@ struct CompileOptions {
   bool AddressSignificance = true;
   // Of ARM: "", "soft" or "hard".
   std::string FloatABI;
+  // LLVM's own options for the code generator, "NAME" or "NAME=VALUE", as llc
+  // and clang -mllvm take them after the dash. Some of them; see codegen.cpp.
+  std::vector<std::string> Codegen;
 
   bool operator==(const CompileOptions &) const = default;
 };

@@ -3,6 +3,7 @@
 #include "errors.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/Module.h"
@@ -79,6 +80,30 @@ bool asksAboutFrame(const Function &F) {
   });
 }
 
+static bool hasFeature(const Function &F, StringRef Feature) {
+  const StringRef All = F.getFnAttribute("target-features").getValueAsString();
+  return any_of(split(All, ','),
+                [&](StringRef Each) { return Each.starts_with(Feature); });
+}
+
+// What guards calls and returns, or marks where they may lead: code that is
+// generated for it must stay where it is put.
+static bool isHardened(const Function &F) {
+  static constexpr StringLiteral Features[] = {"+lvi", "+retpoline", "+seses",
+                                               "+shstk", "+harden-sls"};
+  return F.hasFnAttribute(Attribute::SpeculativeLoadHardening) ||
+         F.hasFnAttribute(Attribute::FnRetThunkExtern) ||
+         any_of(Features,
+                [&](StringRef Feature) { return hasFeature(F, Feature); });
+}
+
+static bool isHardened(const Module &M) {
+  static constexpr StringLiteral Flags[] = {"cf-protection-branch",
+                                            "cf-protection-return"};
+  return any_of(M, [](const Function &F) { return isHardened(F); }) ||
+         any_of(Flags, [&](StringRef Flag) { return M.getModuleFlag(Flag); });
+}
+
 bool hasProperty(const Module &M, StringRef Name) {
   if (Name == "uniform-target")
     return hasUniformTarget(M);
@@ -86,9 +111,16 @@ bool hasProperty(const Module &M, StringRef Name) {
     return none_of(M, asksAboutFrame);
   if (Name == "no-sections")
     return none_of(M, [](const Function &F) { return F.hasSection(); });
+  if (Name == "no-hardening")
+    return !isHardened(M);
+  if (Name == "no-amx")
+    return none_of(M, [](const Function &F) { return hasFeature(F, "+amx"); });
+  if (Name == "x86-64-elf")
+    return M.getTargetTriple().getArch() == Triple::x86_64 &&
+           M.getTargetTriple().isOSBinFormatELF();
   throw LLVMError("unknown property '" + Name.str() +
-                  "': expected uniform-target, no-frame-intrinsics or "
-                  "no-sections");
+                  "': expected uniform-target, no-frame-intrinsics, "
+                  "no-sections, no-hardening, no-amx or x86-64-elf");
 }
 
 } // namespace codezero

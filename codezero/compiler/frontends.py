@@ -260,14 +260,14 @@ def compile_options(arguments: Sequence[str]) -> CompileOptions:
 
 
 def generate_code(
-    bitcode: bytes,
+    program: Program,
     path: Path,
     front_end: FrontEnd,
     flags: Sequence[str],
     output: Path,
     runner: CommandRunner,
 ) -> None:
-    """Have clang generate code for optimised bitcode, under the user's own flags.
+    """Have clang generate code for an optimised program, under the user's own flags.
 
     Only clang knows what each of them means for the object file, from ``-ffunction-sections`` to
     ``-gz``. ``output`` is an object or, by its suffix, assembly.
@@ -278,9 +278,10 @@ def generate_code(
         "-Oz",
         "-fno-crash-diagnostics",  # a crash would leave files in /tmp
         *("-Xclang", "-disable-llvm-passes", "-Qunused-arguments"),
+        *(word for option in program.options.codegen for word in ("-mllvm", f"-{option}")),
         *("-x", "ir", "-", _output_kind(output), "-o", str(output)),
     ]
-    run_compiler(command, path, runner, stdin=bitcode)
+    run_compiler(command, path, runner, stdin=program.bitcode)
 
 
 def compile_source(

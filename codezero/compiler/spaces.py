@@ -19,6 +19,17 @@ A space is a TOML file::
     name = "tidy"
     passes = ["sroa", "simplifycfg"]  # a list, of passes that come before it, as one action
 
+    [[option]]                        # of the code generator, which may be other than clang's
+    name = "no-licm"
+    option = "disable-machine-licm"   # LLVM's, as `llc` takes it; see `CompileOptions.codegen`
+    sound = true                      # these as above
+    reason = "why"
+    requires = []
+    slow = true
+
+    [[codegen]]                       # a way to generate code that may be tried after the passes
+    options = ["no-licm"]             # names of options; those are left out that are not sound
+
 Two spaces come with the package: ``autophase``, the paper's 42 passes, and ``sound``, the default.
 """
 
@@ -31,9 +42,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from codezero._native import LLVMError, Module, PipelineError
+from codezero._native import LLVMError, Module, PipelineError, check_codegen_option
 from codezero.errors import SpaceError
 
 if sys.version_info >= (3, 11):
@@ -44,6 +55,8 @@ else:
 DEFAULT_SPACE = "sound"
 BUILT_IN_SPACES = ("sound", "autophase")
 PASS_KEYS = {"name", "pipeline", "sound", "reason", "requires", "merges", "verify", "slow"}
+OPTION_KEYS = {"name", "option", "sound", "reason", "requires", "slow"}
+CODEGEN_KEYS = {"options"}
 MERGES = ("", "regions", "functions")
 LIST_KEYS = {"name", "passes", "reason"}
 MAX_DEPTH = 50
@@ -110,7 +123,30 @@ class Pass:
         return self._is_sound_on(module) and module.run_on(self.pipeline, function)
 
     def _is_sound_on(self, module: Module) -> bool:
-        return all(module.satisfies(name) for name in self.requires)
+        return _satisfies(module, self.requires)
+
+
+@dataclass(frozen=True)
+class CodegenOption:
+    """An option of LLVM's code generator that clang does not set."""
+
+    name: str
+    option: str
+    """LLVM's ``NAME`` or ``NAME=VALUE``; see `CompileOptions.codegen`."""
+    sound: bool
+    reason: str
+    requires: tuple[str, ...] = ()
+    """Properties of a module without which it is not sound."""
+    slow: bool = False
+    """It makes programs smaller by making them slower."""
+
+
+Codegen: TypeAlias = "tuple[CodegenOption, ...]"
+"""A way to generate code: not an action, but a choice when the passes are chosen."""
+
+
+def _satisfies(module: Module, properties: Iterable[str]) -> bool:
+    return all(module.satisfies(name) for name in properties)
 
 
 @dataclass(frozen=True)
@@ -120,6 +156,8 @@ class PassSpace:
     name: str
     description: str
     passes: tuple[Pass, ...]
+    codegen: tuple[Codegen, ...] = ()
+    """Ways to generate code, other than clang's, that may be tried."""
 
     def __len__(self) -> int:
         return len(self.passes)
@@ -133,11 +171,12 @@ class PassSpace:
 
     @property
     def unsound(self) -> list[str]:
-        """Names of the passes that may change what a program does."""
-        return [p.name for p in self.passes if not p.sound]
+        """Names of what may change what a program does."""
+        names = [each.name for each in self.passes if not each.sound]
+        return names + [each.name for each in self.codegen_options.values() if not each.sound]
 
     def keeping_speed(self) -> PassSpace:
-        """The passes that do not make programs slower.
+        """What does not make programs slower.
 
         Raises:
             SpaceError: there are none.
@@ -145,7 +184,23 @@ class PassSpace:
         passes = tuple(p for p in self.passes if not p.slow)
         if not passes:
             raise SpaceError(f"space '{self.name}' has no pass that keeps speed")
-        return replace(self, passes=passes)
+        codegen = (tuple(o for o in options if not o.slow) for options in self.codegen)
+        return replace(self, passes=passes, codegen=tuple(dict.fromkeys(filter(None, codegen))))
+
+    @functools.cached_property
+    def codegen_options(self) -> dict[str, CodegenOption]:
+        """Those of the ways to generate code, by name."""
+        return {option.name: option for each in self.codegen for option in each}
+
+    def codegen_option(self, name: str) -> CodegenOption:
+        """Raises `SpaceError` where no way to generate code has it."""
+        option = self.codegen_options.get(name)
+        if option is None:
+            raise SpaceError(
+                f"space '{self.name}' has no option '{name}' for the code generator, or it is slow "
+                f"and speed is to be kept{_did_you_mean(name, self.codegen_options)}"
+            )
+        return option
 
     @functools.cached_property
     def by_function(self) -> tuple[int, ...]:
@@ -190,6 +245,17 @@ class PassSpace:
     def _index(self) -> dict[str, int]:
         by_pipeline = {p.pipeline: i for i, p in enumerate(self.passes)}
         return by_pipeline | {p.name: i for i, p in enumerate(self.passes)}
+
+
+def options_on(ways: Iterable[Codegen], module: Module) -> list[tuple[str, ...]]:
+    """LLVM's options for ways to generate a module's code.
+
+    What is not sound is left out, and ways of which then nothing is left, or that are there twice.
+    """
+    sound = (
+        tuple(each.option for each in way if _satisfies(module, each.requires)) for way in ways
+    )
+    return list(dict.fromkeys(filter(None, sound)))
 
 
 def load_space(name_or_path: str | Path) -> PassSpace:
@@ -240,6 +306,7 @@ def parse_space(text: str, origin: str) -> PassSpace:
         name=str(table.get("name", Path(origin).stem)),
         description=str(table.get("description", "")),
         passes=tuple(passes.values()),
+        codegen=_parse_codegen(table, origin, module),
     )
 
 
@@ -276,12 +343,73 @@ def _parse_list(entry: dict[str, Any], origin: str, before: Mapping[str, Pass]) 
     )
 
 
-def _parse_pass(entry: dict[str, Any], origin: str, module: Module) -> Pass:
-    pipeline = str(entry.get("pipeline", entry["name"]))
+def _parse_codegen(table: dict[str, Any], origin: str, module: Module) -> tuple[Codegen, ...]:
+    options: dict[str, CodegenOption] = {}
+    for entry in _tables(table, "option", origin):
+        option = _parse_option(entry, origin, module)
+        if option.name in options:
+            raise SpaceError(f"{origin}: two options are named '{option.name}'")
+        options[option.name] = option
+    codegen: list[Codegen] = []
+    for entry in _tables(table, "codegen", origin):
+        names = entry.get("options")
+        if set(entry) != CODEGEN_KEYS or not isinstance(names, list) or not names:
+            raise SpaceError(f"{origin}: each [[codegen]] has options, and nothing else")
+        for name in map(str, names):
+            if name not in options:
+                raise SpaceError(
+                    f"{origin}: there is no [[option]] '{name}'{_did_you_mean(name, options)}"
+                )
+            if names.count(name) > 1:
+                raise SpaceError(f"{origin}: a [[codegen]] has '{name}' twice")
+        codegen.append(tuple(options[name] for name in map(str, names)))
+    return tuple(codegen)
+
+
+def _tables(table: dict[str, Any], key: str, origin: str) -> list[dict[str, Any]]:
+    entries = table.get(key, [])
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise SpaceError(f"{origin}: {key} is no list of [[{key}]] entries")
+    return entries
+
+
+def _parse_option(entry: dict[str, Any], origin: str, module: Module) -> CodegenOption:
+    name, option = entry.get("name"), entry.get("option")
+    if not isinstance(name, str) or not isinstance(option, str):
+        raise SpaceError(f"{origin}: each [[option]] needs a name and LLVM's option")
+    what = f"{origin}: option '{name}'"
+    unknown = set(entry) - OPTION_KEYS
+    if unknown:
+        raise SpaceError(f"{what} has unknown keys: {sorted(unknown)}")
+    try:
+        check_codegen_option(option)
+    except LLVMError as error:
+        raise SpaceError(f"{what}: {error}") from None
+    return CodegenOption(
+        name=name,
+        option=option,
+        sound=_boolean(entry, "sound", True, origin),
+        reason=str(entry.get("reason", "")),
+        requires=_parse_requires(entry, what, module),
+        slow=_boolean(entry, "slow", False, origin),
+    )
+
+
+def _parse_requires(entry: dict[str, Any], what: str, module: Module) -> tuple[str, ...]:
     requires = entry.get("requires", [])
     if not isinstance(requires, list):
-        raise SpaceError(f"{origin}: pass '{entry['name']}': requires is not a list")
-    requires = tuple(map(str, requires))
+        raise SpaceError(f"{what}: requires is not a list")
+    try:
+        for name in map(str, requires):
+            module.satisfies(name)
+    except LLVMError as error:
+        raise SpaceError(f"{what}: {error}") from None
+    return tuple(map(str, requires))
+
+
+def _parse_pass(entry: dict[str, Any], origin: str, module: Module) -> Pass:
+    pipeline = str(entry.get("pipeline", entry["name"]))
+    requires = _parse_requires(entry, f"{origin}: pass '{entry['name']}'", module)
     merges = entry.get("merges", "")
     if merges not in MERGES:
         raise SpaceError(
@@ -291,12 +419,8 @@ def _parse_pass(entry: dict[str, Any], origin: str, module: Module) -> Pass:
         raise SpaceError(f"{origin}: pass '{entry['name']}' nests over {MAX_DEPTH} levels deep")
     try:
         pipeline = module.explicit_nesting(pipeline)
-        for name in requires:
-            module.satisfies(name)
     except PipelineError as error:
         raise SpaceError(f"{origin}: {error}{_nearest_pass(str(error))}") from None
-    except LLVMError as error:
-        raise SpaceError(f"{origin}: pass '{entry['name']}': {error}") from None
     return Pass(
         name=entry["name"],
         pipeline=pipeline,
@@ -332,7 +456,7 @@ def _is_one_adaptor(pipeline: str, name: str) -> bool:
 def _boolean(entry: dict[str, Any], key: str, default: bool, origin: str) -> bool:
     value = entry.get(key, default)
     if not isinstance(value, bool):
-        raise SpaceError(f"{origin}: pass '{entry['name']}': {key} is neither true nor false")
+        raise SpaceError(f"{origin}: '{entry['name']}': {key} is neither true nor false")
     return value
 
 

@@ -30,7 +30,7 @@ from codezero._native import (
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import PassSpace
+from codezero.compiler.spaces import Codegen, PassSpace, options_on
 from codezero.env.reward import Costs, Reward
 from codezero.errors import CodeZeroError
 from codezero.programs.load import FINISH, parse_module
@@ -248,6 +248,12 @@ class Made(NamedTuple):
     bitcode: bytes
     object: bytes | None = None
     """The code that is generated for it, of an episode that keeps that."""
+    codegen: tuple[str, ...] = ()
+    """The options for the code generator that ``cost`` takes; see `CompileOptions.codegen`."""
+    frame_pointers: tuple[str, ...] = ()
+    """Names of the functions that have been given one to be smaller."""
+    plain_cost: int | None = None
+    """The cost without both; None where none of that was tried."""
 
 
 class _Measured(NamedTuple):
@@ -665,8 +671,14 @@ class Episode:
         counts = module.instruction_counts()
         if not self.settings.objective.of_code:
             return counts
-        sizes = function_sizes(code) if code else {}
+        sizes = self._sizes_by_function(code)
         return {name: sizes[name] for name in counts if name in sizes}
+
+    def _sizes_by_function(self, code: bytes | None) -> dict[str, int]:
+        """What functions take of what the objective counts; none of no code."""
+        if not code:
+            return {}
+        return function_sizes(code, self.settings.objective is Objective.LOADED)
 
     def finish(self) -> Made:
         """Do what has to be done before code generation, verify, and hand over the program.
@@ -710,6 +722,69 @@ class Episode:
         ending = self.settings.objective.ending
         return bool(ending) and module.run(ending)
 
+    def generate(self, made: Made, ways: Sequence[Codegen], frame_pointers: bool) -> Made:
+        """The smallest code for a finished program.
+
+        Nothing is tried of what clang has to generate, of an episode for objects, and nothing stays
+        that LLVM warns of, as of a frame that is larger than flags say.
+
+        Args:
+            ways: to generate code, that are tried side by side.
+            frame_pointers: whether functions get one, after the best of these, that are smaller
+                with it: an address in the frame takes a byte less, and the tables to unwind by a
+                good deal.
+        """
+        assert self._program is not None
+        if self._for_objects and made.object is None:
+            return made
+        module = parse_module(replace(self._program, bitcode=made.bitcode))
+        tried = options_on(ways, module)
+        best, code = made._replace(plain_cost=made.cost), made.object
+        futures = [self._pool.submit(self._generate, module.clone(), each) for each in tried]
+        for options, future in zip(tried, futures, strict=True):
+            measured = future.result()
+            if measured is not None and measured.cost < best.cost:
+                code = measured.code
+                best = best._replace(
+                    cost=measured.cost, object=self._object(measured), codegen=options
+                )
+        return self._with_frame_pointers(module, best, code) if frame_pointers else best
+
+    def _with_frame_pointers(self, module: Module, made: Made, code: bytes | None) -> Made:
+        """With frame pointers in those functions that are smaller with them, if that is smaller.
+
+        Args:
+            code: the object of what was made, if it is at hand.
+        """
+        if not module.tells_function_sizes:
+            return made
+        framed = module.clone()
+        names = [name for name in module.instruction_counts() if framed.keep_frame_pointer(name)]
+        if not names:
+            return made
+        with_all = self._pool.submit(self._generate, framed, made.codegen)
+        if code is None:
+            without = self._pool.submit(self._generate, module.clone(), made.codegen).result()
+            code = None if without is None else without.code
+        measured = with_all.result()
+        if measured is None:
+            return made
+        before, after = self._sizes_by_function(code), self._sizes_by_function(measured.code)
+        wanted = [name for name in names if name in after and after[name] < before.get(name, 0)]
+        if not wanted:
+            return made
+        for name in wanted:
+            module.keep_frame_pointer(name)
+        measured = self._generate(module, made.codegen)
+        if measured is None or measured.cost >= made.cost:
+            return made
+        return made._replace(
+            cost=measured.cost,
+            bitcode=module.bitcode(),
+            object=self._object(measured),
+            frame_pointers=tuple(wanted),
+        )
+
     def baseline_bitcode(self) -> bytes:
         """The program as the baseline makes it."""
         return self._baseline().bitcode()
@@ -717,6 +792,12 @@ class Episode:
     def baseline_object(self) -> bytes | None:
         """The code that was generated for that, of an episode that keeps it."""
         return self._baseline_object
+
+    def baseline(self) -> Made:
+        """The program as the baseline makes it, with the code, of an episode that keeps that."""
+        if self._for_objects and self._baseline_object is None:
+            self._measure_baseline()
+        return Made(False, self._costs.baseline, self.baseline_bitcode(), self._baseline_object)
 
     def pass_seconds(self) -> float:
         """Wall time spent inside LLVM's passes in this episode."""
@@ -732,12 +813,17 @@ class Episode:
             module.observe_shape(observation[self._layout["shape"]])
         return module.observe(observation[self._layout["autophase"]])
 
-    def _measure(self, module: Module) -> _Measured:
+    def _measure(self, module: Module, codegen: tuple[str, ...] = ()) -> _Measured:
+        """The cost.
+
+        Args:
+            codegen: options for the code generator.
+        """
         objective = self.settings.objective
         if not objective.of_code:
             return _Measured(module.instruction_count(), None, is_clangs=False)
         assert self._program is not None
-        code = module.object(self._program.options)
+        code = module.object(self._program.options.with_codegen(codegen))
         # Clang has to generate it where it is to give warnings, or the target is known from flags
         # alone, as no function says for what it is.
         is_clangs = self._for_objects and (module.has_warned or not module.instruction_count())
@@ -773,6 +859,13 @@ class Episode:
             if not self._costs.estimated:
                 raise
             return _Measured(self._costs.initial, None, is_clangs=True)
+
+    def _generate(self, module: Module, codegen: tuple[str, ...]) -> _Measured | None:
+        """The code and its cost; None where LLVM fails, or warns of it."""
+        with contextlib.suppress(LLVMError):
+            measured = self._measure(module, codegen)
+            return None if module.has_warned else measured
+        return None
 
     def _fresh(self) -> Module:
         """The program as it is at the start."""

@@ -16,7 +16,7 @@ from codezero._native import LLVMError
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import PassSpace, load_space
+from codezero.compiler.spaces import Codegen, PassSpace, load_space
 from codezero.env.episode import (
     End,
     Episode,
@@ -142,7 +142,7 @@ class Session:
         self._keeps_list = False
         """Whether the worker keeps one that it can go on from with tails."""
         self._begun = ""
-        """The key of the last program to begin with."""
+        """The key of the last program to begin with, if the worker still has it."""
         self._saved: dict[int, _Saved] = {}
         self._running = False
         episode: dict[str, Any] = {
@@ -347,6 +347,26 @@ class Session:
         self._is_busy = any(each.is_running for each in tried)
         return tried
 
+    def generate(
+        self,
+        program: Program,
+        made: Made,
+        ways: Sequence[Codegen],
+        frame_pointers: bool = True,
+    ) -> Made:
+        """The smallest code for what has been made of a program; see `Episode.generate`.
+
+        The episode is over, if it was not. The objective is of code.
+
+        Raises:
+            ProgramError, WorkerFailure: LLVM ended its process, or took too long.
+        """
+        self._hold(program)
+        smallest: Made = self._call(
+            "generate", made, list(ways), frame_pointers, timeout=self._in_time(START_SECONDS)
+        )
+        return smallest
+
     def finish_list(self, index: int) -> Made:
         """As `finish`, of what one of the last lists tried has made."""
         made: Made = self._call("finish_list", index, timeout=self._in_time(START_SECONDS))
@@ -430,6 +450,23 @@ class Session:
         made: bytes | None = self._call("baseline_object", timeout=self.step_seconds)
         return made
 
+    def baseline(self, program: Program) -> Made:
+        """What the baseline makes of a program. The episode is over, if it was not.
+
+        Raises:
+            ProgramError, WorkerFailure, LLVMError: LLVM fails on it.
+        """
+        self._hold(program)
+        made: Made = self._call("baseline", timeout=self._in_time(START_SECONDS))
+        return made
+
+    def _hold(self, program: Program) -> None:
+        """End the episode, with the program at hand and nothing that still runs."""
+        self.settle()
+        if self._begun != program.key:
+            self.begin(program)
+        self._running = False
+
     def pass_seconds(self) -> float:
         """Wall time spent inside LLVM's passes in this episode."""
         seconds: float = self._call("pass_seconds", timeout=self.step_seconds)
@@ -456,6 +493,7 @@ class Session:
                 return self._worker.call(method, *args, timeout=timeout)
             except WorkerFailure:
                 self._running = self._keeps_list = False
+                self._begun = ""
                 raise
         return getattr(self._episode, method)(*args)
 

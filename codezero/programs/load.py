@@ -78,9 +78,7 @@ class ProgramLoader:
         If clang compiled its source, clang generates the code, too, for the flags' sake.
         """
         if source.front_end and source.front_end.is_clang:
-            generate_code(
-                program.bitcode, source.path, source.front_end, flags, output, self._runner
-            )
+            generate_code(program, source.path, source.front_end, flags, output, self._runner)
         else:
             output.write_bytes(self.emit(program, output.suffix))
 

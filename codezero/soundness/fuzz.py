@@ -21,9 +21,9 @@ from codezero.env.session import Session
 from codezero.isolation import CommandRunner, Worker, WorkerCrashed, WorkerTimedOut
 from codezero.parallel import run_all
 from codezero.reduction import reduce_list
-from codezero.search.policy import Policy
+from codezero.search.policy import Found, Policy
 from codezero.soundness.execution import command_runner
-from codezero.soundness.sequence import Outcome, Step, Verdict
+from codezero.soundness.sequence import PLAIN, Generation, Outcome, Step, Verdict
 
 FREED_MEMORY_BYTE = "165"
 """Freed and fresh memory is filled with this byte in the workers (glibc's MALLOC_PERTURB_), so
@@ -35,10 +35,11 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Case:
-    """A program, and the passes to run on it."""
+    """A program, the passes to run on it, and how code is to be generated then."""
 
     program: Program
     steps: tuple[Step, ...]
+    generation: Generation = PLAIN
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def random_cases(
         length = int(rng.integers(1, max_length + 1))
         actions = rng.integers(len(space), size=length)
         steps = (Step(space.passes[action]) for action in space.expand(actions.tolist()))
-        cases.append(Case(program, tuple(steps)))
+        codegen = ((), *space.codegen)[int(rng.integers(1 + len(space.codegen)))]
+        generation = Generation(codegen, frame_pointers=bool(rng.integers(2)))
+        cases.append(Case(program, tuple(steps), generation))
     return cases
 
 
@@ -86,10 +89,19 @@ def policy_cases(
         steps = [Step(passes[action]) for action in space.expand(found.actions)]
         for name, own in found.functions.items():
             steps += [Step(passes[action], name) for action in space.expand(own)]
-        return Case(program, tuple(steps))
+        return Case(program, tuple(steps), _generation(found, space))
 
     adapted = policy.adapt(settings)
     return run_all(choose, programs, lambda: Session(adapted), jobs=jobs, on_done=on_done)
+
+
+def _generation(found: Found, space: PassSpace) -> Generation:
+    """What a policy chose; frame pointers in more functions, if it chose any at all."""
+    if found.made is None or found.made.plain_cost is None:
+        return PLAIN
+    options = {each.option: each for each in space.codegen_options.values()}
+    codegen = tuple(options[option] for option in found.made.codegen)
+    return Generation(codegen, frame_pointers=True)
 
 
 class Fuzzer:
@@ -107,21 +119,25 @@ class Fuzzer:
 
     def run(self, case: Case) -> CaseResult:
         """Run a case; if it fails, reduce it."""
-        outcome = self._run(case.program, case.steps)
+        outcome = self._run(case, case.steps)
         if not outcome.verdict.failed:
             return CaseResult(case, outcome)
 
         def fails(steps: Sequence[Step]) -> bool:
-            return any(
-                self._run(case.program, steps).verdict is outcome.verdict for _ in range(REPEATS)
-            )
+            return any(self._run(case, steps).verdict is outcome.verdict for _ in range(REPEATS))
 
         return CaseResult(case, outcome, tuple(reduce_list(case.steps, fails)))
 
-    def _run(self, program: Program, steps: Sequence[Step]) -> Outcome:
+    def _run(self, case: Case, steps: Sequence[Step]) -> Outcome:
+        program = case.program
         try:
             outcome: Outcome = self._worker.call(
-                "run", program, self._protocol, list(steps), timeout=self._seconds
+                "run",
+                program,
+                self._protocol,
+                list(steps),
+                case.generation,
+                timeout=self._seconds,
             )
         except WorkerTimedOut:
             return Outcome(Verdict.HANG, f"no end within {self._seconds:g} s")
@@ -170,6 +186,7 @@ def save_failure(result: CaseResult, folder: Path) -> Path:
         f"{result.outcome.verdict.value}: {result.outcome.message}\n"
         f"program: {result.case.program.name}\n"
         f"passes: {', '.join(map(str, result.reduced))}\n"
+        f"code generation: {result.case.generation}\n"
     )
     if all(step.function is None for step in result.reduced):
         checks = "-verify-each -disable-output"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from codezero._native import LLVMError, Module, VerificationError
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import Pass
+from codezero.compiler.spaces import Codegen, Pass, options_on
 from codezero.env.episode import growth_limit
 from codezero.programs.load import FINISH, parse_module
 
@@ -68,10 +68,40 @@ class Step(NamedTuple):
         return self.each.name + ("" if self.function is None else f" on {self.function}")
 
 
+class Generation(NamedTuple):
+    """How code is generated after the passes; see `Episode.generate`."""
+
+    codegen: Codegen = ()
+    """Options are left out that are not sound on what the passes make."""
+    frame_pointers: bool = False
+    """Whether all functions have frame pointers that may have one."""
+
+    def run(self, module: Module, program: Program) -> bytes:
+        """An object. Changes the module."""
+        (options,) = options_on([self.codegen], module) or [()]
+        if self.frame_pointers:
+            for name in module.instruction_counts():
+                module.keep_frame_pointer(name)
+        return module.object(program.options.with_codegen(options))
+
+    def __str__(self) -> str:
+        what = [each.name for each in self.codegen] + ["frame-pointers"] * self.frame_pointers
+        return ", ".join(what) or "clang's"
+
+
+PLAIN = Generation()
+
+
 class SequenceRunner:
     """Runs sequences; the worker's object."""
 
-    def run(self, program: Program, protocol: Protocol, steps: Sequence[Step]) -> Outcome:
+    def run(
+        self,
+        program: Program,
+        protocol: Protocol,
+        steps: Sequence[Step],
+        generation: Generation = PLAIN,
+    ) -> Outcome:
         """Run passes one by one, generate code for what they leave, and run them once more."""
         module = _start(program, protocol)
         limit = growth_limit(module.instruction_count())
@@ -100,7 +130,7 @@ class SequenceRunner:
             return Outcome(Verdict.NONDETERMINISTIC, "two runs differ", len(steps))
         try:
             module.run(FINISH)
-            object_file = module.object(program.options)
+            object_file = generation.run(module, program)
         except LLVMError as error:
             return Outcome(Verdict.ERROR, f"code generation: {error}", len(steps))
         return Outcome(Verdict.PASSED, "", len(steps), object_file)
