@@ -15,7 +15,8 @@ from codezero.optimize import Optimized
 from codezero.programs.load import ProgramLoader
 
 LIST_SUFFIX = ".txt"
-SUFFIXES = (".o", ".s", ".bc", ".ll", LIST_SUFFIX)
+IR_SUFFIXES = (".bc", ".ll")
+SUFFIXES = (".o", ".s", *IR_SUFFIXES, LIST_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Writer:
         with replacing(output) as temporary:
             if output.suffix == LIST_SUFFIX:
                 temporary.write_text(result.pipeline + "\n")
-            elif output.suffix in (".bc", ".ll"):
+            elif output.suffix in IR_SUFFIXES:
                 temporary.write_bytes(loader.emit(result.optimized, output.suffix))
             elif by_clang:
                 return self._write_by_clang(temporary, result, source, loader)
@@ -65,9 +66,7 @@ class Writer:
             baseline = objective.measure_object(clangs.read_bytes())
             if baseline <= size:
                 output.write_bytes(clangs.read_bytes())
-        return replace(
-            result,
-            costs=replace(result.costs, baseline=baseline),
-            cost=min(size, baseline),
-            fell_back=baseline <= size,
-        )
+        result = replace(result, costs=replace(result.costs, baseline=baseline))
+        if baseline <= size:
+            return replace(result, cost=baseline, fell_back=True, codegen=(), frame_pointers=())
+        return replace(result, cost=size, fell_back=False)

@@ -19,7 +19,7 @@ from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader
 from codezero.reduction import reduce_list
-from codezero.search.policy import Policy
+from codezero.search.policy import CodegenPlan, Policy
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Optimized:
     costs: Costs
     """Of the program at the start, and as the baseline makes it."""
     found: int
-    """Cost of what the policy found, before the fallback."""
+    """Cost of what the policy found, before the fallback to the baseline or other code for it."""
     cost: int
     """Cost of the result."""
     passes: tuple[str, ...]
@@ -44,8 +44,13 @@ class Optimized:
     """The same as text."""
     ending: str
     """Passes for the whole program after those, as text; empty where they change nothing."""
+    codegen: tuple[str, ...]
+    """Options for the code generator that the cost takes; see `CompileOptions.codegen`."""
+    frame_pointers: tuple[str, ...]
+    """Names of functions that have been given a frame pointer."""
     fell_back: bool
-    """The baseline was smaller, or nothing better was found: the result is the baseline."""
+    """The baseline was smaller, or nothing better was found: the result is the baseline. It is not
+    if other code is generated for that; then there are just no ``passes``."""
     remark: str
     """What the user should know, if anything."""
     seconds: float
@@ -57,7 +62,8 @@ class Optimized:
     @property
     def optimized(self) -> Program:
         """The program made small."""
-        return replace(self.program, bitcode=self.bitcode)
+        options = self.program.options.with_codegen(self.codegen)
+        return replace(self.program, bitcode=self.bitcode, options=options)
 
     @property
     def ratio(self) -> float:
@@ -102,7 +108,7 @@ def optimize(
     seconds = time.monotonic() - start
     if result is not None and result.made.cost < costs.baseline:
         if streamlined:
-            result = _streamline(env, program, result)
+            result = _streamline(env, program, result, found.plan)
         actions, functions = result.replayed
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
         ending = ""
@@ -110,6 +116,8 @@ def optimize(
             ending = ",".join(filter(None, (FINISH, env.settings.objective.ending)))
         if not functions:
             pipeline, ending = ",".join(filter(None, (pipeline, ending))), ""
+        if found.of_passes is not None:
+            pipeline = BASELINE_PIPELINE
         fell_back, remark = False, ESTIMATED if costs.estimated else ""
     else:
         remark = FAILED_REPLAY if result is None and changes else ""
@@ -123,13 +131,15 @@ def optimize(
         program=program,
         policy=policy.name,
         costs=costs,
-        found=found.cost,
+        found=found.cost if found.of_passes is None else found.of_passes,
         cost=result.made.cost,
         passes=passes,
         pipeline=pipeline,
         functions={name: tuple(space.names(own)) for name, own in functions.items()},
         function_pipelines={name: space.pipeline(own) for name, own in functions.items()},
         ending=ending,
+        codegen=result.made.codegen,
+        frame_pointers=result.made.frame_pointers,
         fell_back=fell_back,
         remark=remark,
         seconds=seconds,
@@ -160,23 +170,32 @@ def _replay(env: Session, program: Program, wanted: Replayed) -> _Result | None:
         return None
 
 
-def _streamline(env: Session, program: Program, result: _Result) -> _Result:
+def _streamline(
+    env: Session, program: Program, result: _Result, plan: CodegenPlan | None
+) -> _Result:
     """The same without those passes for the whole program that it is as small without."""
     deadline = time.monotonic() + STREAMLINE_SECONDS
     shortest = result
+    before = result.made.cost if result.made.plain_cost is None else result.made.plain_cost
 
     def is_as_small(actions: Sequence[int]) -> bool:
         nonlocal shortest
         if time.monotonic() > deadline:
             return False
         shorter = _replay(env, program, Replayed(tuple(actions), result.replayed.functions))
-        if shorter is None or shorter.made.cost > result.made.cost:
+        if shorter is None or shorter.made.cost > before:
             return False
         shortest = shorter
         return True
 
     reduce_list(result.replayed.actions, is_as_small)
-    return shortest
+    if shortest is result or plan is None:
+        return shortest
+    try:
+        made = env.generate(program, shortest.made, plan.ways, plan.frame_pointers)
+    except (ProgramError, WorkerFailure):
+        return result
+    return shortest._replace(made=made) if made.cost <= result.made.cost else result
 
 
 def _baseline_object(env: Session, program: Program) -> bytes | None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from conftest import EXAMPLES, children_of
 
+from codezero._native import CompileOptions
 from codezero.compiler import Module, executable_size
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, OPT
@@ -116,7 +117,7 @@ def test_pass_list_is_ready_for_opt(tmp_path: Path) -> None:
 
 
 def repeated(bitcode: Path, result: dict[str, Any]) -> Module:
-    """A program after the passes that --json names."""
+    """A program after the passes that --json names, and with the frame pointers."""
     module = Module.parse(bitcode.read_bytes())
     if result["pipeline"]:
         module.run(result["pipeline"])
@@ -125,6 +126,8 @@ def repeated(bitcode: Path, result: dict[str, Any]) -> Module:
             module.run_on("function(" + each.removeprefix("function("), name)
     if result["ending"]:
         module.run(result["ending"])
+    for name in result["frame_pointers"]:
+        assert module.keep_frame_pointer(name)
     return module
 
 
@@ -149,7 +152,8 @@ def test_a_pass_list_has_nothing_for_single_functions(tmp_path: Path) -> None:
     assert result["optimized"] < whole["optimized"]
     assert repeated(bitcode, result).instruction_count() == result["optimized"]
     (loaded,) = json.loads(codezero("optimize", source, "--json", "--objective", "loaded").stdout)
-    assert repeated(bitcode, loaded).loaded_size() == loaded["optimized"]
+    options = CompileOptions(codegen=[option.removeprefix("-") for option in loaded["codegen"]])
+    assert repeated(bitcode, loaded).loaded_size(options) == loaded["optimized"]
 
 
 def test_bitcode_and_text_are_inputs_too(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.frontends import Source, exists
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import DEFAULT_SPACE
-from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
+from codezero.emit import IR_SUFFIXES, LIST_SUFFIX, SUFFIXES, Writer
 from codezero.env.episode import EpisodeSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import run_all, threads_of_each
 from codezero.programs.load import LoadFailure, load_all
-from codezero.search.policy import AGENT, AGENT_WHOLE, Policy, parse_policy
+from codezero.search.policy import AGENT, AGENT_WHOLE, CodegenChoice, Policy, parse_policy
 
 POLICY_OF_SEARCH = {"agent": AGENT, "greedy": "greedy", "random": "random-search"}
 SEARCH_BUDGET = "5s"
@@ -79,6 +79,10 @@ class Job:
     def writes_list(self) -> bool:
         return self.output is not None and self.output.suffix == LIST_SUFFIX
 
+    @property
+    def writes_ir(self) -> bool:
+        return self.output is not None and self.output.suffix in IR_SUFFIXES
+
 
 @dataclass(frozen=True)
 class Done:
@@ -102,7 +106,13 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     )
     # What opt is to repeat is one list for the whole program.
     one_list = options.passes or any(job.writes_list for job in jobs)
-    policy = _policy(options, settings, one_list)
+    if one_list:
+        codegen = CodegenChoice.NONE
+    elif any(job.writes_ir for job in jobs):
+        codegen = CodegenChoice.IR
+    else:
+        codegen = CodegenChoice.ALL
+    policy = _policy(options, settings, one_list, codegen=codegen)
     if settings.space.unsound and (options.output or options.passes):
         print(
             f"codezero: warning: space '{settings.space.name}' may change what a program does "
@@ -181,14 +191,17 @@ def _warm_up(policy: Policy) -> None:
         policy.warm_up()
 
 
-def _policy(options: Options, settings: EpisodeSettings, one_list: bool) -> Policy:
+def _policy(
+    options: Options, settings: EpisodeSettings, one_list: bool, *, codegen: CodegenChoice
+) -> Policy:
     budget = options.budget
     if budget is None and options.search != "agent":
         budget = SEARCH_BUDGET
     name = POLICY_OF_SEARCH[options.search]
     if name == AGENT and one_list:
         name = AGENT_WHOLE
-    policy = parse_policy(name if budget is None else f"{name}:{budget}", settings)
+    text = name if budget is None else f"{name}:{budget}"
+    policy = parse_policy(text, settings, codegen=codegen)
     policy.check(settings)
     return policy
 
@@ -285,5 +298,7 @@ def _json_object(job: Job, result: Optimized, options: Options) -> dict[str, Any
         "pipeline": result.pipeline,
         "functions": dict(result.function_pipelines),
         "ending": result.ending,
+        "codegen": [f"-{option}" for option in result.codegen],
+        "frame_pointers": list(result.frame_pointers),
         "fell_back": result.fell_back,
     }

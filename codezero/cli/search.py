@@ -71,7 +71,11 @@ class Fixed:
         settings = make_settings(
             self.space, self.objective, self.protocol, self.max_steps, restart=self.restart
         )
-        start = [] if self.start is None else FixedSequence.read(self.start).actions(settings)
+        start = (
+            []
+            if self.start is None
+            else FixedSequence.read(self.start, passes_only=True).actions(settings)
+        )
         programs = self._load(flags)
         search = ListSearch(programs, settings, start=start, seed=self.seed, jobs=self.jobs)
         best = search.best

@@ -65,7 +65,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     networks = load_networks(options.run, options.checkpoint)
     actions = None
     if options.passes is not None:
-        actions = FixedSequence.read(options.passes).actions(networks.settings)
+        actions = FixedSequence.read(options.passes, passes_only=True).actions(networks.settings)
     suite = find_suite(options.program)
     loaded = load_all([program.files for program in suite.programs], flags, options.jobs)
     failures = [each.reason for each in loaded if isinstance(each, LoadFailure)]

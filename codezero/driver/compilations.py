@@ -20,6 +20,7 @@ from codezero.compiler.clang_driver import is_fortran, not_followed
 from codezero.compiler.frontends import compile_options
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
+from codezero.compiler.spaces import load_space
 from codezero.driver.cache import ObjectCache
 from codezero.driver.messages import Message, receive, send
 from codezero.driver.seen import Seen
@@ -31,6 +32,7 @@ from codezero.parallel import MOST_THREADS, available_cores
 from codezero.programs import ProgramLoader
 from codezero.search.agent import ONE_TRIAL, AgentPolicy
 from codezero.search.budget import Budget
+from codezero.search.policy import CodegenChoice
 from codezero.search.portfolio import TrialLimit
 
 OBJECTIVE, PROTOCOL, SPACE = Objective.LOADED, "clang", "sound"
@@ -115,7 +117,7 @@ class Compilations:
             program = Program(task["name"], bitcode, compile_options(task["flags"]))
             with self._slot() as slot:
                 optimizer = slot.optimizer(settings.keep_speed)
-                policy = self._policies(_of_choice(settings))
+                policy = self._policies(_of_choice(settings), by_clang=by_clang)
                 if is_fortran(task["flags"]):
                     program = optimizer.loader.mark_for_size(program)
                     result = _with_object(optimizer.run(program, policy), optimizer.loader)
@@ -164,8 +166,9 @@ class Compilations:
         """Of all that decides what is made of a program."""
         folder = agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL))
         digest = hashlib.blake2b(f"{__version__} {LLVM_VERSION}".encode(), digest_size=16)
-        for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.onnx")):
+        for path in sorted(folder.rglob("*.json")) + sorted(folder.rglob("*.onnx")):
             digest.update(path.read_bytes())
+        digest.update(repr(load_space(SPACE)).encode())
         return digest.hexdigest()
 
     def close(self) -> None:
@@ -204,13 +207,21 @@ def _of_choice(settings: DriverSettings) -> DriverSettings:
     )
 
 
-def policy_of(settings: DriverSettings) -> AgentPolicy:
-    """What chooses passes, as a user wants it. Raises `CodeZeroError` for a budget that is none."""
+def policy_of(settings: DriverSettings, *, by_clang: bool = False) -> AgentPolicy:
+    """What chooses passes, as a user wants it.
+
+    Args:
+        by_clang: whether clang generates the code, as flags say that are not followed here.
+
+    Raises:
+        CodeZeroError: a budget that is none.
+    """
     return AgentPolicy(
         agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL)),
         Budget.parse(settings.budget) if settings.budget else ONE_TRIAL,
         limit=TrialLimit(settings.effort, settings.seconds),
         objective=OBJECTIVE,
+        codegen=CodegenChoice.IR if by_clang else CodegenChoice.ALL,
     )
 
 
@@ -263,11 +274,17 @@ def _size(made: bytes, measured: int) -> int:
 
 
 def _message(by: str, result: Optimized, size: int, baseline: int) -> Message:
+    if by == "us":
+        reason = "" if result.passes or result.functions else "other code for what -Oz makes"
+    else:
+        reason = "-Oz makes it as small"
     record = {
         "size": size,
         "baseline": baseline,
         "passes": list(result.passes) if by == "us" else [],
+        "codegen": [f"-{option}" for option in result.codegen] if by == "us" else [],
+        "frame_pointers": len(result.frame_pointers) if by == "us" else 0,
         "seconds": round(result.seconds, 3),
-        "reason": "" if by == "us" else "-Oz makes it as small",
+        "reason": reason,
     }
     return {"by": by, "record": record}

@@ -24,18 +24,22 @@ class Record(NamedTuple):
     baseline: int
     """Of what clang -Oz makes."""
     passes: tuple[str, ...] = ()
-    """That made it; none where clang did."""
+    """That made it; none where clang did, or where it is other code for what -Oz makes."""
     seconds: float = 0.0
     """Wall time that choosing them took."""
     cached: bool = False
     reason: str = ""
-    """Why clang made it, if it did."""
+    """Why clang made it, if it did, or why there are no passes."""
     looked_at: bool = True
     """Whether an agent was asked; if not, there are no sizes."""
     linked: bool = False
     """Whether it is a program that was linked as a whole; then lld's passes are the baseline."""
     time: float = 0.0
     """Of the compilation, in seconds since 1970."""
+    codegen: tuple[str, ...] = ()
+    """LLVM's options that its code was generated with, after the passes."""
+    frame_pointers: int = 0
+    """How many functions have been given one."""
 
 
 def append(path: str, record: Record) -> None:
@@ -71,6 +75,6 @@ def _parse(line: str) -> Record | None:
     try:
         fields: dict[str, Any] = json.loads(line)
         record = Record(**fields)
-        return record._replace(passes=tuple(record.passes))
+        return record._replace(passes=tuple(record.passes), codegen=tuple(record.codegen))
     except (ValueError, TypeError):
         return None

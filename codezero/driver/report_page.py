@@ -149,7 +149,7 @@ def _record(report: Report, record: Record) -> str:
             f"{record.size:,}",
             f"{record.baseline - record.size:,}",
             f"{ratio(record):.3f}",
-            escape(" ".join(record.passes) or record.reason),
+            escape(" ".join((*record.passes, *record.codegen)) or record.reason),
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -21,9 +22,10 @@ from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.portfolio.portfolio import Portfolio
 from codezero.search.budget import UNLIMITED, Budget, Meter
+from codezero.search.codegen import plan_codegen, with_codegen, work_of
 from codezero.search.functions import FunctionSearch
 from codezero.search.guided import GuidedSearch
-from codezero.search.policy import AGENT, AGENT_WHOLE, Found
+from codezero.search.policy import AGENT, AGENT_WHOLE, CodegenChoice, CodegenPlan, Found
 from codezero.search.portfolio import NO_LIMIT, PortfolioSearch, TrialLimit
 
 ONE_TRIAL = Budget(trials=1)
@@ -42,6 +44,9 @@ class AgentPolicy:
     agent thinks best at every step of an episode; for the same on every function by itself, see
     `codezero.search.functions`; and then for going on from the best, see `codezero.search.guided`.
 
+    For an objective of code, the smallest code for it comes last, in the trial and with a budget: a
+    few ways to generate it are tried, and frame pointers, see `codezero.search.codegen`.
+
     Of an agent that has no portfolio, the trial is the trajectory, with some of the space's lists,
     and the functions.
 
@@ -51,6 +56,7 @@ class AgentPolicy:
             list for the whole program.
         limit: of the trial, if it is one of a portfolio's lists.
         objective: the one that the portfolio is for, where the agent has one of its own for it.
+        codegen: what it may do about code.
     """
 
     def __init__(
@@ -61,7 +67,9 @@ class AgentPolicy:
         by_function: bool = True,
         limit: TrialLimit = NO_LIMIT,
         objective: Objective | None = None,
+        codegen: CodegenChoice = CodegenChoice.ALL,
     ) -> None:
+        self._codegen = codegen
         self._folder = folder
         self._budget = budget
         self._by_function = by_function
@@ -120,10 +128,36 @@ class AgentPolicy:
 
     def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
         """The trial, which is played to its end, and what the rest of the budget goes for."""
-        meter, portfolio = Meter(self._budget), self._lists(env.settings.space)
+        began = time.monotonic()
+        portfolio = self._lists(env.settings.space)
+        most = math.inf if portfolio is None else min(portfolio.most_work, self._limit.work)
+        plan = self._plan(env.settings, most)
+        found = self._choose_passes(env, program, rng, portfolio, most - work_of(plan))
+        left = self._limit.seconds - (time.monotonic() - began)
+        if plan is None or left <= 0:
+            return found
+        with Budget(None if math.isinf(left) else left).spend(env):
+            return with_codegen(env, program, found, plan)
+
+    def _plan(self, settings: EpisodeSettings, most_work: float) -> CodegenPlan | None:
+        if self._codegen is CodegenChoice.NONE:
+            return None
+        return plan_codegen(settings, most_work, ways=self._codegen is CodegenChoice.ALL)
+
+    def _choose_passes(
+        self,
+        env: Session,
+        program: Program,
+        rng: np.random.Generator,
+        portfolio: Portfolio | None,
+        most_work: float,
+    ) -> Found:
+        meter = Meter(self._budget)
         if portfolio is None:
             return self._play(env, program, rng, meter)
-        lists = PortfolioSearch(env, program, portfolio, by_function=self._by_function)
+        lists = PortfolioSearch(
+            env, program, portfolio, by_function=self._by_function, most_work=most_work
+        )
         found = lists.begin(self._limit)
         meter.trials = found.trials
         if self._budget == ONE_TRIAL or meter.spent():

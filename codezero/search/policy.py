@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from codezero.compiler.frontends import exists
 from codezero.compiler.program import Program
+from codezero.compiler.spaces import Codegen
 from codezero.env.episode import EpisodeSettings, Made
 from codezero.env.session import Session
 from codezero.errors import CodeZeroError
@@ -18,6 +20,26 @@ from codezero.search.budget import Budget
 
 AGENT, AGENT_WHOLE = "agent", "agent-whole"
 """Names of the agent that chooses for every function, and of the one whose choice is one list."""
+
+
+class CodegenChoice(enum.Enum):
+    """What an agent may do about code, when the passes are chosen."""
+
+    ALL = "all"
+    """Generate it in another way than clang does, which IR does not say, and what `IR` may."""
+    IR = "ir"
+    """Only what IR says: frame pointers."""
+    NONE = "none"
+    """Nothing: what is found is a list of passes."""
+
+
+class CodegenPlan(NamedTuple):
+    """What is to be tried about code, when the passes are chosen."""
+
+    ways: tuple[Codegen, ...]
+    """To generate it."""
+    frame_pointers: bool = True
+    """Whether functions get one that are smaller with it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,11 @@ class Found:
     """What comes after that: for each function, by name, its own."""
     made: Made | None = field(default=None, repr=False)
     """What they make of the program, where the policy has it at hand, verified."""
+    of_passes: int | None = None
+    """The cost of what its passes come to, if ``made`` is what the baseline makes, with other code
+    generated for it. No actions make that."""
+    plan: CodegenPlan | None = None
+    """What was tried about the code of ``made``."""
 
 
 class Policy(Protocol):
@@ -59,7 +86,12 @@ class Policy(Protocol):
         ...
 
 
-def parse_policy(text: str, settings: EpisodeSettings | None = None) -> Policy:
+def parse_policy(
+    text: str,
+    settings: EpisodeSettings | None = None,
+    *,
+    codegen: CodegenChoice = CodegenChoice.ALL,
+) -> Policy:
     """A policy from its name: ``agent``, ``agent:1s``, ``agent:NAME``, ``agent:FOLDER:1s``, the
     same with ``agent-whole``, ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``,
     ``none``.
@@ -67,6 +99,7 @@ def parse_policy(text: str, settings: EpisodeSettings | None = None) -> Policy:
     Args:
         settings: of the programs' episodes, which decide what ``agent`` is; without them it is the
             default agent.
+        codegen: what an agent may do about code, see `AgentPolicy`.
 
     Raises:
         CodeZeroError: an unknown name, a bad budget, a list that cannot be read, or no agent for
@@ -87,14 +120,20 @@ def parse_policy(text: str, settings: EpisodeSettings | None = None) -> Policy:
     if name == "fixed" and argument:
         return FixedSequence.read(Path(argument))
     if name in (AGENT, AGENT_WHOLE):
-        return _agent_policy(argument, settings, by_function=name == AGENT)
+        return _agent_policy(argument, settings, by_function=name == AGENT, codegen=codegen)
     raise CodeZeroError(
         f"unknown policy '{text}': choose agent[:NAME or FOLDER][:BUDGET], agent-whole (as "
         "agent), none, random, random-search[:BUDGET], greedy[:BUDGET] or fixed:FILE"
     )
 
 
-def _agent_policy(argument: str, settings: EpisodeSettings | None, *, by_function: bool) -> Policy:
+def _agent_policy(
+    argument: str,
+    settings: EpisodeSettings | None,
+    *,
+    by_function: bool,
+    codegen: CodegenChoice,
+) -> Policy:
     from codezero.agents.shipped import DEFAULT_AGENT, agent_for, shipped_agents
     from codezero.search.agent import ONE_TRIAL, AgentPolicy
 
@@ -112,4 +151,6 @@ def _agent_policy(argument: str, settings: EpisodeSettings | None, *, by_functio
     else:
         folder = agent_for(settings)
     objective = None if settings is None else settings.objective
-    return AgentPolicy(folder, budget, by_function=by_function, objective=objective)
+    return AgentPolicy(
+        folder, budget, by_function=by_function, objective=objective, codegen=codegen
+    )

@@ -44,6 +44,8 @@ class PortfolioSearch:
         env: lists and tails of which it has not all passes are left out.
         by_function: whether functions may have tails of their own. If not, it is one for all.
         with_tails: whether there are any.
+        most_work: times as long as the baseline that the trial's lists and tails may take, where
+            that is less than the portfolio says.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class PortfolioSearch:
         *,
         by_function: bool = True,
         with_tails: bool = True,
+        most_work: float = math.inf,
     ) -> None:
+        self._most_work = most_work
         self._env = env
         self._program = program
         self._portfolio = portfolio
@@ -92,14 +96,17 @@ class PortfolioSearch:
     def _begin(self, meter: Meter, limit: TrialLimit) -> None:
         env, portfolio = self._env, self._portfolio
         env.begin(self._program)
-        self._best = self._found = Found((), env.cost, 0)
+        # At the start a program may lack what it has to have before code is generated, such as
+        # calls that have to be inlined: it is no result by itself.
+        self._best = self._found = Found((), max(env.cost, env.costs.baseline), 0)
         try:
             features = env.features()
             if not self._with_tails or (self._by_function and not env.tells_functions()):
                 self._tails = {}
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
-        order = portfolio.order(features, self._lists, limit.work, [*self._tails])
+        work = min(self._most_work, limit.work)
+        order = portfolio.order(features, self._lists, work, [*self._tails])
         self._lists_left = order.others
         most_work = STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
@@ -111,10 +118,11 @@ class PortfolioSearch:
                 env.begin(self._program)
             self._try(order.trial[first : first + many], meter, most_work)
         if not meter.out_of_time():
-            self._try_tails(self._tails_of_trial(limit.work), meter, most_work)
+            self._try_tails(self._tails_of_trial(work), meter, most_work)
 
-    def _tails_of_trial(self, most_work: float = math.inf) -> int:
-        return len(self._portfolio.tails_of(most_work, [*self._tails]).chosen)
+    def _tails_of_trial(self, work: float | None = None) -> int:
+        work = self._most_work if work is None else work
+        return len(self._portfolio.tails_of(work, [*self._tails]).chosen)
 
     def go_on(self, budget: Budget) -> Found:
         """The other lists, as many as there is time for, and the other tails after the best.

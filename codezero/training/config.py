@@ -87,7 +87,10 @@ class RolloutSettings:
         Raises:
             CodeZeroError: a file that cannot be read, or is no list of the space's passes.
         """
-        return [FixedSequence.read(Path(path)).actions(settings) for path in self.lists]
+        return [
+            FixedSequence.read(Path(path), passes_only=True).actions(settings)
+            for path in self.lists
+        ]
 
     def __post_init__(self) -> None:
         if self.envs < 0 or self.random_steps < 0 or self.first_updates < 0:
