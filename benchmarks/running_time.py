@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +36,8 @@ from codezero.search.policy import parse_policy
 from codezero.soundness.execution import command_runner, link, run
 
 SUFFIXES = (".c", ".cpp", ".cc")
-SHORTEST, LONGEST = 0.05, 3.0
-"""Seconds of what -Oz makes of a program: its clock ticks in milliseconds, and rounds add up."""
-ROUNDS = 5
+SHORTEST = 0.05
+"""Seconds of what -Oz makes of a program: its clock ticks in milliseconds."""
 BASELINE = "clang -Oz"
 VARIANTS = {
     "size": make_settings("sound", "text", "clang"),
@@ -134,20 +134,24 @@ def seconds(executable: Path) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def time(built: Built) -> Timed | str:
-    """Run everything in turn, several times, and take the quickest run of each; or why not."""
+def time(built: Built, rounds: int, longest: float) -> Timed | str:
+    """Run everything in turn, several times, and take the quickest run of each; or why not.
+
+    Args:
+        longest: seconds that what -Oz makes may take, since rounds add up.
+    """
     try:
         expected = run(built.executables[BASELINE], command_runner())
         first = seconds(built.executables[BASELINE])
-        if not SHORTEST <= first <= LONGEST:
-            return f"runs for less than {SHORTEST:g} s or more than {LONGEST:g} s"
+        if not SHORTEST <= first <= longest:
+            return f"runs for less than {SHORTEST:g} s or more than {longest:g} s"
         for name, executable in built.executables.items():
             if run(executable, command_runner()) != expected:
                 sys.exit(f"{built.source}: '{name}' does something else than {BASELINE}")
     except ProgramError:
         return "does not end"
-    rounds = [[seconds(file) for file in built.executables.values()] for _ in range(ROUNDS)]
-    quickest = dict(zip(built.executables, map(min, *rounds), strict=True))
+    runs = [[seconds(file) for file in built.executables.values()] for _ in range(rounds)]
+    quickest = dict(zip(built.executables, map(min, *runs), strict=True))
     return Timed(
         built.source.stem,
         {name: built.sizes[BASELINE] / built.sizes[name] for name in VARIANTS},
@@ -194,6 +198,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each executable")
+    parser.add_argument("--longest", type=float, default=3.0, help="seconds of a run, by -Oz")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="programs timed at a time")
     options, flags = parser.parse_args(arguments[:cut]), arguments[cut + 1 :]
     files = sources(options.paths)
     with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
@@ -203,8 +210,25 @@ def main() -> None:
             lambda: Builder(Path(directory), flags),
             on_done=lambda file, _: print(file.name, flush=True),
         )
-        # One at a time: what runs beside a program takes its caches.
-        results = [time(each) if isinstance(each, Built) else each for each in built]
+        # One at a time unless the machine is large: what runs beside a program takes its caches.
+        with ThreadPoolExecutor(options.jobs) as pool:
+            results = list(
+                pool.map(
+                    lambda each: (
+                        time(each, options.rounds, options.longest)
+                        if isinstance(each, Built)
+                        else each
+                    ),
+                    built,
+                )
+            )
+    with replacing(options.out) as temporary:
+        temporary.write_text(report(results, options, flags))
+
+
+def report(
+    results: Sequence[Timed | str], options: argparse.Namespace, flags: Sequence[str]
+) -> str:
     timed = [each for each in results if isinstance(each, Timed)]
     if len(timed) < 2:
         sys.exit("fewer than two programs build and run for long enough")
@@ -212,13 +236,14 @@ def main() -> None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
     text = HEADER.format(
         sources=" ".join("/".join(path.parts[-2:]) for path in options.paths),
+        options=f"--rounds {options.rounds} --longest {options.longest:g} -j {options.jobs}",
         flags=" ".join(flags),
         programs=len(timed),
         left_out=reasons or "none",
-        rounds=ROUNDS,
+        rounds=options.rounds,
+        jobs=options.jobs,
     )
-    with replacing(options.out) as temporary:
-        temporary.write_text(text + "\n" + tables(timed) + "\n")
+    return text + "\n" + tables(timed) + "\n"
 
 
 HEADER = """\
@@ -227,13 +252,13 @@ HEADER = """\
 Written by this command from the agents of the checkout:
 
 ```sh
-python benchmarks/running_time.py {sources} -o docs/running-time.md -- {flags}
+python benchmarks/running_time.py {sources} -o docs/running-time.md {options} -- {flags}
 ```
 
 What an agent's programs take to run, over what `clang -Oz` makes of them: below 1 is quicker.
 *size* is the other way round, as everywhere: -Oz over ours, in bytes of machine code. {programs}
-programs, each on a core by itself; CPU time, the quickest of {rounds} runs of each in turn. Every
-one prints the same as `clang -Oz`'s. Left out: {left_out}.
+programs, {jobs} at a time; CPU time, the quickest of {rounds} runs of each in turn. Every one
+prints the same as `clang -Oz`'s. Left out: {left_out}.
 """
 
 if __name__ == "__main__":
