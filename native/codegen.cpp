@@ -1,6 +1,7 @@
 #include "codegen.h"
 
 #include "errors.h"
+#include "properties.h"
 
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
@@ -11,8 +12,6 @@
 #include "llvm/BinaryFormat/Magic.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/CodeGen/RegAllocRegistry.h"
-#include "llvm/IR/InstIterator.h"
-#include "llvm/IR/InstrTypes.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -402,13 +401,6 @@ SmallVector<char, 0> Target::generateCode(Module &M, OutputKind Kind) {
   return std::exchange(ForObjects->Output, {});
 }
 
-static bool hasAssembly(const Function &F) {
-  return any_of(instructions(F), [](const Instruction &I) {
-    const auto *Call = dyn_cast<CallBase>(&I);
-    return Call && Call->isInlineAsm();
-  });
-}
-
 static bool hasStackProtector(const Function &F) {
   return F.hasFnAttribute(Attribute::StackProtect) ||
          F.hasFnAttribute(Attribute::StackProtectStrong) ||
@@ -595,12 +587,15 @@ static bool isLoaded(const object::SectionRef &Section) {
   return Section.isText() || (Section.isData() && !Section.isVirtual());
 }
 
+template <typename T> static T valueOf(Expected<T> Value) {
+  if (!Value)
+    throw CodegenError(toString(Value.takeError()));
+  return std::move(*Value);
+}
+
 static std::unique_ptr<object::ObjectFile> readObject(StringRef Bytes) {
-  auto File =
-      object::ObjectFile::createObjectFile(MemoryBufferRef(Bytes, "object"));
-  if (!File)
-    throw CodegenError(toString(File.takeError()));
-  return std::move(*File);
+  return valueOf(
+      object::ObjectFile::createObjectFile(MemoryBufferRef(Bytes, "object")));
 }
 
 static uint64_t sizeOf(StringRef Object,
@@ -626,10 +621,11 @@ using Place = std::pair<uint64_t, uint64_t>; // section, offset
 
 } // namespace
 
-template <typename T> static T valueOf(Expected<T> Value) {
-  if (!Value)
-    throw CodegenError(toString(Value.takeError()));
-  return *Value;
+static uint32_t read32(const object::ELFObjectFileBase &File,
+                       StringRef Contents, uint64_t At) {
+  return support::endian::read32(Contents.data() + At, File.isLittleEndian()
+                                                           ? endianness::little
+                                                           : endianness::big);
 }
 
 // What a relocation refers to. Where it has no addend of its own, that is what
@@ -648,9 +644,7 @@ relocatedPlace(const object::ELFObjectFileBase &File,
     Addend = *Own;
   else {
     consumeError(Own.takeError());
-    Addend = support::endian::read32(Contents.data() + Relocation.getOffset(),
-                                     File.isLittleEndian() ? endianness::little
-                                                           : endianness::big);
+    Addend = read32(File, Contents, Relocation.getOffset());
   }
   return Place(Section->getIndex(), valueOf(Symbol->getValue()) + Addend);
 }
@@ -674,15 +668,10 @@ unwindSizes(const object::ELFObjectFileBase &File) {
           Described[Each.getOffset()] = *Where;
     // A length; 0 or how far back the common entry is; the function's address.
     constexpr uint64_t ToFunction = 8;
-    const auto Read = [&](uint64_t At) -> uint64_t {
-      return support::endian::read32(Contents.data() + At,
-                                     File.isLittleEndian() ? endianness::little
-                                                           : endianness::big);
-    };
     for (uint64_t At = 0; At + ToFunction < Contents.size();) {
-      const uint64_t Length = 4 + Read(At);
+      const uint64_t Length = 4 + uint64_t(read32(File, Contents, At));
       const auto Of = Described.find(At + ToFunction);
-      if (Read(At + 4) != 0 && Of != Described.end())
+      if (read32(File, Contents, At + 4) != 0 && Of != Described.end())
         Sizes[Of->second] += Length;
       At += Length;
     }

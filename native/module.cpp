@@ -414,11 +414,7 @@ static bool mayUseFrameRegister(const Function &F) {
   static constexpr CallingConv::ID Usual[] = {CallingConv::C, CallingConv::Fast,
                                               CallingConv::Cold};
   return !is_contained(Usual, F.getCallingConv()) ||
-         F.hasFnAttribute(Attribute::Naked) ||
-         any_of(instructions(F), [](const Instruction &I) {
-           const auto *Call = dyn_cast<CallBase>(&I);
-           return Call && Call->isInlineAsm();
-         });
+         F.hasFnAttribute(Attribute::Naked) || hasAssembly(F);
 }
 
 bool Module::keepFramePointer(const std::string &Function) {

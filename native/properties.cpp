@@ -52,6 +52,13 @@ static bool hasUniformTarget(const Module &M) {
   return true;
 }
 
+bool hasAssembly(const Function &F) {
+  return any_of(instructions(F), [](const Instruction &I) {
+    const auto *Call = dyn_cast<CallBase>(&I);
+    return Call && Call->isInlineAsm();
+  });
+}
+
 bool asksAboutFrame(const Function &F) {
   static constexpr Intrinsic::ID AboutFrames[] = {
       Intrinsic::returnaddress,

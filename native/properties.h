@@ -19,6 +19,9 @@ bool hasProperty(const llvm::Module &M, llvm::StringRef Name);
 // beyond what the module says: for which processor, and with what liberties.
 bool isOfTarget(llvm::Attribute A);
 
+// Whether there is assembly in a function's code.
+bool hasAssembly(const llvm::Function &F);
+
 // Whether an instruction asks about the frame it is in, which is another one
 // once the instruction has moved to a function of its own, or about a register
 // such as the stack pointer.
