@@ -13,13 +13,14 @@ import numpy as np
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings, Made, Replayed
+from codezero.env.inlining import Inlining
 from codezero.env.reward import Costs
 from codezero.env.session import Session
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader
 from codezero.reduction import reduce_list
-from codezero.search.policy import CodegenPlan, Policy
+from codezero.search.policy import Found, Policy
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Optimized:
     """Names of passes that single functions have got after that, by the functions' names."""
     function_pipelines: Mapping[str, str]
     """The same as text."""
+    inlining: Inlining
+    """Which functions inliners have to inline, or not to, while the passes for the whole program
+    run, whatever that costs."""
     ending: str
     """Passes for the whole program after those, as text; empty where they change nothing."""
     codegen: tuple[str, ...]
@@ -103,12 +107,12 @@ def optimize(
     if found.made is not None:
         result = _Result(expanded, found.made)
     elif changes:
-        result = _replay(env, program, expanded)
+        result = _replay(env, program, expanded, found.inlining)
     costs = env.costs_of(program)
     seconds = time.monotonic() - start
     if result is not None and result.made.cost < costs.baseline:
         if streamlined:
-            result = _streamline(env, program, result, found.plan)
+            result = _streamline(env, program, result, found)
         actions, functions = result.replayed
         passes, pipeline = tuple(space.names(actions)), space.pipeline(actions)
         ending = ""
@@ -135,6 +139,7 @@ def optimize(
         cost=result.made.cost,
         passes=passes,
         pipeline=pipeline,
+        inlining=() if fell_back or found.of_passes is not None else found.inlining,
         functions={name: tuple(space.names(own)) for name, own in functions.items()},
         function_pipelines={name: space.pipeline(own) for name, own in functions.items()},
         ending=ending,
@@ -161,18 +166,16 @@ class _Result(NamedTuple):
     made: Made
 
 
-def _replay(env: Session, program: Program, wanted: Replayed) -> _Result | None:
+def _replay(env: Session, program: Program, wanted: Replayed, inlining: Inlining) -> _Result | None:
     """The program after some passes; None if LLVM fails on them, or they break the program."""
-    env.begin(program)
+    env.begin(program, inlining)
     try:
         return _Result(env.replay(*wanted), env.finish())
     except (LLVMError, WorkerFailure):
         return None
 
 
-def _streamline(
-    env: Session, program: Program, result: _Result, plan: CodegenPlan | None
-) -> _Result:
+def _streamline(env: Session, program: Program, result: _Result, found: Found) -> _Result:
     """The same without those passes for the whole program that it is as small without."""
     deadline = time.monotonic() + STREAMLINE_SECONDS
     shortest = result
@@ -182,13 +185,15 @@ def _streamline(
         nonlocal shortest
         if time.monotonic() > deadline:
             return False
-        shorter = _replay(env, program, Replayed(tuple(actions), result.replayed.functions))
+        wanted = Replayed(tuple(actions), result.replayed.functions)
+        shorter = _replay(env, program, wanted, found.inlining)
         if shorter is None or shorter.made.cost > before:
             return False
         shortest = shorter
         return True
 
     reduce_list(result.replayed.actions, is_as_small)
+    plan = found.plan
     if shortest is result or plan is None:
         return shortest
     try:

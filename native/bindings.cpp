@@ -30,18 +30,32 @@ nb::bytes toBytes(const std::string &Bytes) {
 
 using Numbers = std::map<std::string, uint64_t>;
 
-// By names, which LLVM takes for bytes: those that are not UTF-8 are left out.
+// A name, which LLVM takes for bytes; null where it is not UTF-8.
+nb::object toText(const std::string &Name) {
+  auto Text = nb::steal(
+      PyUnicode_DecodeUTF8(Name.data(), Name.size(), /*errors=*/nullptr));
+  if (!Text)
+    PyErr_Clear();
+  return Text;
+}
+
+// By names; those that are not UTF-8 are left out.
 nb::dict toDict(const Numbers &ByName) {
   nb::dict Dict;
-  for (const auto &[Name, Number] : ByName) {
-    const auto Text = nb::steal(
-        PyUnicode_DecodeUTF8(Name.data(), Name.size(), /*errors=*/nullptr));
-    if (Text)
+  for (const auto &[Name, Number] : ByName)
+    if (const auto Text = toText(Name))
       Dict[Text] = Number;
-    else
-      PyErr_Clear();
-  }
   return Dict;
+}
+
+nb::list toList(const std::vector<CallEdge> &Edges) {
+  nb::list List;
+  for (const CallEdge &Edge : Edges) {
+    const auto Caller = toText(Edge.Caller), Callee = toText(Edge.Callee);
+    if (Caller && Callee)
+      List.append(nb::make_tuple(Caller, Callee, Edge.Calls));
+  }
+  return List;
 }
 
 using Fields = std::tuple<bool, bool, bool, bool, bool, bool, bool, std::string,
@@ -321,6 +335,20 @@ NB_MODULE(_native, M) {
           "Number of IR instructions by function, those that have no body or "
           "no name\n"
           "left out, and those whose name is not UTF-8.")
+      .def(
+          "call_edges",
+          [](const Module &Self) {
+            std::vector<CallEdge> Edges;
+            {
+              nb::gil_scoped_release Release;
+              Edges = Self.callEdges();
+            }
+            return toList(Edges);
+          },
+          "Direct calls among functions with bodies: (caller, callee, how "
+          "many), in the\n"
+          "order of the module. Left out is what has no name, or one that is "
+          "not UTF-8.")
       .def("verify", &Module::verify, WithoutGIL(),
            "Raises `VerificationError` if the IR is broken.")
       .def("add_size_attributes", &Module::addSizeAttributes, WithoutGIL(),
@@ -334,6 +362,18 @@ NB_MODULE(_native, M) {
            "is not done\n"
            "where the function may use the register for something else.\n\n"
            "Raises `LLVMError` where it has no body.")
+      .def("choose_inlining", &Module::chooseInlining, WithoutGIL(),
+           "function"_a, "always"_a,
+           "Have inliners leave all calls of a function, or inline all that "
+           "they can,\n"
+           "whatever it costs, until `forget_inlining`. Returns whether that "
+           "is so: it is not\n"
+           "where whoever wrote it has said the one or the other, it has been "
+           "chosen before,\n"
+           "or not every function could take in its code.\n\n"
+           "Raises `LLVMError` where it has no body.")
+      .def("forget_inlining", &Module::forgetInlining, WithoutGIL(),
+           "Undo `choose_inlining`, for what has not been inlined.")
       .def(
           "bitcode",
           [](const Module &Self) {

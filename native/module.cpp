@@ -341,6 +341,11 @@ std::map<std::string, uint64_t> Module::instructionCounts() const {
   return Counts;
 }
 
+std::vector<CallEdge> Module::callEdges() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return codezero::callEdges(*IR);
+}
+
 bool Module::tellsFunctionSizes() const {
   std::lock_guard Lock(Owner->Mutex);
   return IR->getTargetTriple().isOSBinFormatELF();
@@ -427,6 +432,16 @@ bool Module::keepFramePointer(const std::string &Function) {
     return false;
   F.addFnAttr(Kind, "all");
   return true;
+}
+
+bool Module::chooseInlining(const std::string &Function, bool Always) {
+  std::lock_guard Lock(Owner->Mutex);
+  return codezero::chooseInlining(findDefinition(*IR, Function), Always);
+}
+
+void Module::forgetInlining() {
+  std::lock_guard Lock(Owner->Mutex);
+  codezero::forgetInlining(*IR);
 }
 
 std::string Module::bitcode() const {

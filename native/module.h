@@ -6,6 +6,7 @@
 #include "autophase.h"
 #include "codegen.h"
 #include "errors.h"
+#include "inlining.h"
 #include "shape.h"
 
 #include "llvm/ADT/STLFunctionalExtras.h"
@@ -94,6 +95,7 @@ public:
   std::vector<FunctionSummary> functions() const;
   // The same, by name, but those without one.
   std::map<std::string, uint64_t> instructionCounts() const;
+  std::vector<CallEdge> callEdges() const;
   // Whether functionSizes has something to say of objects for the target.
   bool tellsFunctionSizes() const;
   uint64_t textSize(const CompileOptions &Options) const;
@@ -106,6 +108,10 @@ public:
   // that is new; it is not done where the function may use the register for
   // something else. Throws LLVMError where it has no body.
   bool keepFramePointer(const std::string &Function);
+
+  // See inlining.h. Throws LLVMError for a function without a body.
+  bool chooseInlining(const std::string &Function, bool Always);
+  void forgetInlining();
 
   std::string bitcode() const;
   std::string ir() const;

@@ -28,7 +28,7 @@ bool isOfTarget(Attribute A) {
          });
 }
 
-static AttributeSet targetOf(const Function &F) {
+AttributeSet targetOf(const Function &F) {
   AttrBuilder Target(F.getContext());
   for (const Attribute A : F.getAttributes().getFnAttrs())
     if (isOfTarget(A))

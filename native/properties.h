@@ -6,6 +6,7 @@
 
 namespace llvm {
 class Attribute;
+class AttributeSet;
 class Function;
 class Module;
 } // namespace llvm
@@ -18,6 +19,9 @@ bool hasProperty(const llvm::Module &M, llvm::StringRef Name);
 // Whether an attribute of a function says how code is to be generated for it,
 // beyond what the module says: for which processor, and with what liberties.
 bool isOfTarget(llvm::Attribute A);
+
+// All of those that a function has.
+llvm::AttributeSet targetOf(const llvm::Function &F);
 
 // Whether there is assembly in a function's code.
 bool hasAssembly(const llvm::Function &F);

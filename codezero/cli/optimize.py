@@ -297,6 +297,9 @@ def _json_object(job: Job, result: Optimized, options: Options) -> dict[str, Any
         "passes": list(result.passes),
         "pipeline": result.pipeline,
         "functions": dict(result.function_pipelines),
+        "inlining": {
+            choice.function: "always" if choice.always else "never" for choice in result.inlining
+        },
         "ending": result.ending,
         "codegen": [f"-{option}" for option in result.codegen],
         "frame_pointers": list(result.frame_pointers),

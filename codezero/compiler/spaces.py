@@ -158,6 +158,8 @@ class PassSpace:
     passes: tuple[Pass, ...]
     codegen: tuple[Codegen, ...] = ()
     """Ways to generate code, other than clang's, that may be tried."""
+    keeps_speed: bool = False
+    """Whether what makes programs slower has been left out."""
 
     def __len__(self) -> int:
         return len(self.passes)
@@ -185,7 +187,8 @@ class PassSpace:
         if not passes:
             raise SpaceError(f"space '{self.name}' has no pass that keeps speed")
         codegen = (tuple(o for o in options if not o.slow) for options in self.codegen)
-        return replace(self, passes=passes, codegen=tuple(dict.fromkeys(filter(None, codegen))))
+        left = tuple(dict.fromkeys(filter(None, codegen)))
+        return replace(self, passes=passes, codegen=left, keeps_speed=True)
 
     @functools.cached_property
     def codegen_options(self) -> dict[str, CodegenOption]:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
@@ -31,6 +31,7 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Codegen, PassSpace, options_on
+from codezero.env.inlining import Calls, Inlining, InliningChoice, batches, saved
 from codezero.env.reward import Costs, Reward
 from codezero.errors import CodeZeroError
 from codezero.programs.load import FINISH, parse_module
@@ -55,10 +56,11 @@ LEAST_PATIENCE = 0.2
 """Seconds of a processor that it has in any case."""
 POLL_SECONDS = 0.02
 
-TAIL_ATTEMPTS = 3
-"""At a program of functions with tails that is smaller: of all that seem smaller, then of half."""
+ATTEMPTS = 3
+"""At a program of what makes its functions smaller: of all that seem smaller, then of half."""
 
 T = TypeVar("T")
+Task = TypeVar("Task")
 Observation = npt.NDArray[np.float32]
 
 
@@ -226,6 +228,19 @@ class Tailed(NamedTuple):
     """Whether a list was given up in the middle of a pass, which cannot be stopped."""
 
 
+class Inlined(NamedTuple):
+    """What came of choosing which functions are inlined."""
+
+    choices: Inlining
+    """All that are in force now; those of before where nothing became smaller."""
+    made: Made | None
+    """The program with them; None where nothing became smaller."""
+    tried: int
+    """How many choices were. None: there are no more."""
+    is_running: bool
+    """As for `Tailed`."""
+
+
 class TailCosts(NamedTuple):
     """What lists of passes by function do to functions, each list by itself."""
 
@@ -273,11 +288,31 @@ class _Built(NamedTuple):
     measured: _Measured
 
 
-class _Kept(NamedTuple):
-    """What tails go on from, and what functions of it got by themselves."""
+@dataclass(frozen=True)
+class _Kept:
+    """A list that was kept, and what has been found to make what it makes smaller."""
+
+    actions: tuple[int, ...]
+    whole: _Built
+    """What they make of the program, with the choices about inlining."""
+    inlining: Inlining
+    built: _Built
+    """The same with functions' own passes, which tails go on from."""
+    functions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """What functions got by themselves."""
+    tried: frozenset[InliningChoice] = frozenset()
+    """Choices that need not be tried again."""
+
+
+class _Chosen(NamedTuple):
+    """What a list makes of a program with some choices about inlining."""
 
     built: _Built
-    functions: dict[str, tuple[int, ...]]
+    choices: Inlining
+
+    @property
+    def cost(self) -> int:
+        return self.built.measured.cost
 
 
 class Function(NamedTuple):
@@ -357,7 +392,10 @@ class Episode:
         self._pool = ThreadPoolExecutor(threads)
         self._layout = settings.layout
         self._program: Program | None = None
-        self._tried: list[_Built | None] = []
+        self._inlining: Inlining = ()
+        self._calls: Calls | None = None
+        """Of the program at the start, if they have been looked at."""
+        self._tried: list[tuple[_Built | None, Tried]] = []
         self._kept: _Kept | None = None
         self._finish_matters: bool | None = None
         """Whether `FINISH` changes the program as it is at the start, if that is known."""
@@ -368,12 +406,16 @@ class Episode:
         self._baseline_seconds = math.inf
         """Of a processor, for the baseline's passes and code generation; infinite if unknown."""
 
-    def start(self, program: Program, costs: Costs | None = None) -> tuple[Observation, Costs]:
+    def start(
+        self, program: Program, costs: Costs | None = None, inlining: Inlining = ()
+    ) -> tuple[Observation, Costs]:
         """Begin an episode. Snapshots of the last one are dropped.
 
         Args:
             costs: the program's, where they are known: measuring them takes an -Oz run, and with
                 an objective of code two code generations.
+            inlining: which functions inliners are to inline, or not to. It is no part of what is
+                handed over: what has not been inlined by then is as it was.
 
         Raises:
             ProgramError: bitcode that cannot be parsed or does not verify.
@@ -383,9 +425,11 @@ class Episode:
         before, self._program = self._program, program
         if before is None or self._optimized is None or before.key != program.key:
             self._optimized, self._baseline_object, self._kept = None, None, None
+            self._calls = None
             self._baseline_seconds = math.inf
             self._finish_matters = None
-        module = self._fresh()
+        self._inlining = inlining
+        module = self._fresh(inlining)
         self._tried = []
         self._costs = costs or self._measure_costs(module)
         module.warm_up()
@@ -454,6 +498,7 @@ class Episode:
         module, passes = self._state.module, self.settings.space.passes
         changed = tuple(action for action in actions if passes[action].run(module))
         self._state.is_start = False
+        module.forget_inlining()
         if functions:  # as `try_tails`, which passes that remember something else would see
             module = self._state.module = module.clone()
         own = {
@@ -515,25 +560,25 @@ class Episode:
             self._finish_matters = self._fresh().run(FINISH)
         results = self._side_by_side(self._try_list, lists, most_work)
         given_up = (None, Tried(None, (), math.inf, is_running=True))
-        self._tried = [built for built, _ in (result or given_up for result in results)]
-        return [tried for _, tried in (result or given_up for result in results)]
+        self._tried = [result or given_up for result in results]
+        return [tried for _, tried in self._tried]
 
     def _side_by_side(
         self,
-        work: Callable[[Sequence[int], _Limit], T],
-        lists: Sequence[Sequence[int]],
+        work: Callable[[Task, _Limit], T],
+        tasks: Sequence[Task],
         most_work: float,
     ) -> list[T | None]:
-        """Do something with lists, as many at a time as there are threads.
+        """Do something with lists of passes or choices, as many at a time as there are threads.
 
         Args:
             most_work: times as long as the baseline that one may take.
 
         Returns what came of each, None where it was given up in the middle of a pass.
         """
-        limits = [_Limit(most_work * self._baseline_seconds) for _ in lists]
+        limits = [_Limit(most_work * self._baseline_seconds) for _ in tasks]
         futures = [
-            self._pool.submit(work, each, limit) for each, limit in zip(lists, limits, strict=True)
+            self._pool.submit(work, each, limit) for each, limit in zip(tasks, limits, strict=True)
         ]
         if math.isinf(most_work * self._baseline_seconds):
             wait(futures)
@@ -544,10 +589,21 @@ class Episode:
         return [future.result() if future.done() else None for future in futures]
 
     def _try_list(self, actions: Sequence[int], limit: _Limit) -> tuple[_Built | None, Tried]:
-        module, changed = self._fresh(), []
         began = time.perf_counter()
         limit.start()
-        built: _Built | None = None
+        built, changed = self._run_list(self._fresh(self._inlining), actions, limit)
+        cost = None if built is None else built.measured.cost
+        return built, Tried(cost, changed, time.perf_counter() - began)
+
+    def _run_list(
+        self, module: Module, actions: Sequence[int], limit: _Limit
+    ) -> tuple[_Built | None, tuple[int, ...]]:
+        """What a list makes of a program as it is at the start, and those that changed something.
+
+        It makes nothing where LLVM reports an error, the program grows too large, or it takes too
+        long.
+        """
+        changed: list[int] = []
         with contextlib.suppress(LLVMError):
             for action in actions:
                 if self.settings.space.passes[action].run(module):
@@ -557,26 +613,106 @@ class Episode:
                 if limit.is_passed():
                     break
             else:
-                built = self._build(module)
-        cost = None if built is None else built.measured.cost
-        return built, Tried(cost, tuple(changed), time.perf_counter() - began)
+                module.forget_inlining()
+                return self._build(module), tuple(changed)
+        return None, tuple(changed)
 
     def finish_list(self, index: int) -> Made:
         """As `finish`, of what one of the last lists tried has made."""
         return self._hand_over(self._built(index))
 
     def keep_list(self, index: int) -> None:
-        """Have `try_tails` go on from what one of the last lists tried has made."""
-        self._kept = _Kept(self._built(index), {})
+        """Have `try_inlining` and `try_tails` go on from what one of the last lists has made."""
+        built = self._built(index)
+        self._kept = _Kept(self._tried[index][1].passes, built, self._inlining, built)
 
     def _built(self, index: int) -> _Built:
-        built = self._tried[index]
+        built = self._tried[index][0]
         assert built is not None, "it has made nothing"
         return built
 
     def tells_functions(self) -> bool:
-        """Whether the cost of a function can be told, without which there are no tails."""
+        """Whether the cost of a function can be told, without which nothing is chosen for one."""
         return not self.settings.objective.of_code or self._state.module.tells_function_sizes
+
+    def has_calls(self) -> bool:
+        """Whether functions of the program call others, without which nothing can be inlined."""
+        return bool(self._calls_at_start())
+
+    def _calls_at_start(self) -> Calls:
+        if self._calls is None:
+            fresh = self._fresh()
+            self._calls = Calls(fresh.call_edges(), fresh.instruction_counts())
+        return self._calls
+
+    def try_inlining(self, trials: int, most_work: float = math.inf) -> Inlined:
+        """Choose which functions are inlined before the list that was kept, or while it runs.
+
+        In each trial it is run with choices for functions that have no caller in common, so that it
+        tells of each whether it made the program smaller; then with all of those that did. What
+        comes of it is what the next call goes on from, and what tails come after.
+
+        Args:
+            trials: how many, before the last.
+            most_work: see `Session.try_lists`.
+        """
+        assert self._kept is not None, "no list was kept"
+        kept, whole = self._kept, self._kept.whole
+        self._tried = []
+        calls, costs = (
+            self._calls_at_start(),
+            self._costs_by_function(whole.module, whole.measured.code),
+        )
+        choices = [
+            choice
+            for choice in calls.choices(whole.module.call_edges(), costs)
+            if choice not in kept.tried and (choice.always or not self.settings.space.keeps_speed)
+        ]
+        parts = batches(choices, calls, costs, trials)
+        if not parts:
+            return Inlined(kept.inlining, None, 0, is_running=False)
+        results = self._side_by_side(
+            lambda part, limit: self._try_choices(kept, part, limit), parts, most_work
+        )
+        is_running = None in results
+        made = [each for result in results for each in result or ()]
+        gains: dict[InliningChoice, int] = {}
+        for built, chosen in made:
+            after = self._costs_by_function(built.module, built.measured.code)
+            gains |= {choice: saved(choice, calls, costs, after) for choice in chosen}
+        smallest = min([_Chosen(whole, ()), *made], key=lambda each: each.cost)
+        wanted = [choice for choice in gains if gains[choice] > 0]
+        wanted.sort(key=lambda choice: -gains[choice])
+        for _ in range(ATTEMPTS):
+            if not wanted or set(wanted) == set(smallest[1]):
+                break
+            together = self._try_choices(kept, wanted, _Limit(math.inf))
+            if together and together[0].cost < smallest.cost:
+                smallest = together[0]
+                break
+            wanted = wanted[: len(wanted) // 2]
+        tried, number = kept.tried.union(*parts), sum(map(len, parts))
+        built, chosen = smallest
+        if not chosen:
+            self._kept = replace(kept, tried=tried)
+            return Inlined(kept.inlining, None, number, is_running)
+        handed_over = self._hand_over(built)
+        inlining = (*kept.inlining, *chosen)
+        self._kept = _Kept(kept.actions, built, inlining, built, tried=tried)
+        return Inlined(inlining, handed_over, number, is_running)
+
+    def _try_choices(
+        self, kept: _Kept, choices: Sequence[InliningChoice], limit: _Limit
+    ) -> list[_Chosen]:
+        """What the list makes with choices besides those that there are.
+
+        Nothing where none of them may be made, or where `_run_list` makes nothing.
+        """
+        limit.start()
+        module = self._fresh(kept.inlining)
+        chosen = tuple(each for each in choices if module.choose_inlining(*each))
+        built = self._run_list(module, kept.actions, limit)[0] if chosen else None
+        return [_Chosen(built, chosen)] if built else []
 
     def try_tails(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> Tailed:
         """Let functions of what was kept have passes of their own.
@@ -588,7 +724,7 @@ class Episode:
             most_work: see `Session.try_lists`.
         """
         assert self._kept is not None, "no list was kept"
-        built, own = self._kept
+        built, own = self._kept.built, self._kept.functions
         self._tried = []  # they take memory, and no one asks for them any more
         costs = self._costs_by_function(built.module, built.measured.code)
         results = self._side_by_side(
@@ -604,7 +740,7 @@ class Episode:
                 if saved > chosen.get(name, (0, ()))[0]:
                     chosen[name] = saved, passes
         wanted = sorted(chosen, key=lambda name: -chosen[name][0])
-        for _ in range(TAIL_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             if not wanted:
                 break
             module = built.module.clone()
@@ -615,7 +751,7 @@ class Episode:
             if smaller.measured.cost < built.measured.cost:
                 made = self._hand_over(smaller)
                 own = own | {name: own.get(name, ()) + chosen[name][1] for name in wanted}
-                self._kept = _Kept(smaller, own)
+                self._kept = replace(self._kept, built=smaller, functions=own)
                 return Tailed(own, made, is_running)
             wanted = wanted[: len(wanted) // 2]
         return Tailed({}, None, is_running)
@@ -689,6 +825,7 @@ class Episode:
 
     def _finish(self, module: Module) -> Made:
         module = module.clone()
+        module.forget_inlining()
         changed = module.run(FINISH)
         changed |= self._end(module)
         module.verify()
@@ -867,11 +1004,13 @@ class Episode:
             return None if module.has_warned else measured
         return None
 
-    def _fresh(self) -> Module:
+    def _fresh(self, inlining: Inlining = ()) -> Module:
         """The program as it is at the start."""
         assert self._program is not None
         module = parse_module(self._program)
         self.settings.protocol.prepare(module)
+        for choice in inlining:
+            module.choose_inlining(*choice)
         return module
 
     def _baseline(self) -> Module:

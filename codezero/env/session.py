@@ -18,11 +18,13 @@ from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Codegen, PassSpace, load_space
 from codezero.env.episode import (
+    ATTEMPTS,
     End,
     Episode,
     EpisodeSettings,
     Features,
     Function,
+    Inlined,
     Made,
     Observation,
     Replayed,
@@ -31,6 +33,7 @@ from codezero.env.episode import (
     Tailed,
     Tried,
 )
+from codezero.env.inlining import Inlining
 from codezero.env.reward import Costs, Reward
 from codezero.errors import ProgramError
 from codezero.isolation import Worker, WorkerFailure, WorkerTimedOut
@@ -158,8 +161,11 @@ class Session:
         if self._worker is not None:
             self._worker.start()
 
-    def begin(self, program: Program) -> Observation:
+    def begin(self, program: Program, inlining: Inlining = ()) -> Observation:
         """Begin an episode.
+
+        Args:
+            inlining: which functions inliners are to inline, or not to; see `Episode.start`.
 
         Raises:
             ProgramError: LLVM fails before the first action.
@@ -169,7 +175,7 @@ class Session:
         try:
             known = self._known_costs.get(program.key)
             self._observation, self.costs = self._call(
-                "start", program, known, timeout=START_SECONDS
+                "start", program, known, inlining, timeout=START_SECONDS
             )
         except WorkerFailure as failure:
             raise ProgramError(f"{program.name}: LLVM fails on it ({failure})") from None
@@ -373,13 +379,13 @@ class Session:
         return made
 
     def keep_list(self, index: int) -> None:
-        """Have `try_tails` go on from what one of the last lists tried has made."""
+        """Have `try_inlining` and `try_tails` go on from what one of the last lists has made."""
         self._call("keep_list", index, timeout=self._in_time(self.step_seconds))
         self._keeps_list = True
 
     @property
     def keeps_list(self) -> bool:
-        """Whether there is a list that tails can go on from.
+        """Whether there is a list that inlining and tails can go on from.
 
         There is none of another program, none once the process that had it has ended, and none
         while what was given up still runs beside it.
@@ -387,9 +393,37 @@ class Session:
         return self._keeps_list and not self._is_busy
 
     def tells_functions(self) -> bool:
-        """Whether the cost of a function can be told, without which there are no tails."""
+        """Whether the cost of a function can be told, without which nothing is chosen for one."""
         tells: bool = self._call("tells_functions", timeout=self._in_time(self.step_seconds))
         return tells
+
+    def has_calls(self) -> bool:
+        """Whether functions of the program call others, without which nothing can be inlined."""
+        has_calls: bool = self._call("has_calls", timeout=self._in_time(START_SECONDS))
+        return has_calls
+
+    def try_inlining(self, trials: int, most_work: float = math.inf) -> Inlined:
+        """Choose which functions are inlined, under the list that is kept.
+
+        Args:
+            trials: how many, besides those of what was chosen in them.
+            most_work: see `try_lists`.
+
+        They have as much time as so many lists. There has to be a list that is kept (`keeps_list`).
+
+        Raises:
+            LLVMError: what the choices make of the program does not verify.
+            WorkerFailure: as `try_lists`.
+        """
+        rounds = math.ceil(trials / self.threads) + ATTEMPTS
+        inlined: Inlined = self._call(
+            "try_inlining",
+            trials,
+            most_work,
+            timeout=self._in_time(self.step_seconds * LIST_STEPS * rounds),
+        )
+        self._is_busy = inlined.is_running
+        return inlined
 
     def try_tails(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> Tailed:
         """Let functions of what `keep_list` has kept have passes of their own.

@@ -60,7 +60,7 @@ def with_codegen(env: Session, program: Program, found: Found, plan: CodegenPlan
         if found.cost < baseline and (found.actions or found.functions):
             made = found.made or _make(env, program, found)
         else:
-            chosen = replace(found, actions=(), functions={}, of_passes=found.cost)
+            chosen = replace(found, actions=(), functions={}, inlining=(), of_passes=found.cost)
             made = env.baseline(program)
         made = env.generate(program, made, plan.ways, plan.frame_pointers)
     except (ProgramError, LLVMError, WorkerFailure):
@@ -71,6 +71,6 @@ def with_codegen(env: Session, program: Program, found: Found, plan: CodegenPlan
 
 
 def _make(env: Session, program: Program, found: Found) -> Made:
-    env.begin(program)
+    env.begin(program, found.inlining)
     env.replay(found.actions, found.functions)
     return env.finish()

@@ -87,12 +87,12 @@ class FunctionSearch:
 
     def _begin(self, meter: Meter) -> None:
         env, space, began = self._env, self._env.settings.space, time.monotonic()
-        env.begin(self._program)
+        env.begin(self._program, self._whole.inlining)
         actions = space.expand(self._whole.actions)
         if actions != self._whole.actions:
             # Of lists much changes nothing, and would keep what comes before it for all functions.
             actions = env.replay(actions).actions
-            env.begin(self._program)
+            env.begin(self._program, self._whole.inlining)
         self._shared, self._tail = space.split(actions)
         env.replay(self._shared)
         self._sizes = sizes = env.functions()
@@ -131,14 +131,16 @@ class FunctionSearch:
         whole = replace(self._whole, trials=trials)
         if not chosen:
             return whole
-        env.begin(self._program)
+        env.begin(self._program, self._whole.inlining)
         changed = env.replay(
             self._shared, {name: chosen.get(name, self._tail) for name in self._sizes}
         )
         smaller = env.finish().cost
         if smaller >= self._cost:
             return whole
-        return Found(changed.actions, smaller, trials, changed.functions)
+        return replace(
+            whole, actions=changed.actions, cost=smaller, functions=changed.functions, made=None
+        )
 
     def _search(self, function: Function) -> GuidedSearch:
         env, agent = self._env, self._agent

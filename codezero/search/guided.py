@@ -58,7 +58,8 @@ class GuidedSearch:
     Args:
         env: shows what the agent has to see.
         view: the agent's, of the environment.
-        before: what lists have come to already. Those of the space are then not tried.
+        before: what lists have come to already. Those of the space are then not tried, and what was
+            chosen about inlining stays.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class GuidedSearch:
         before: Found | None = None,
     ) -> None:
         self._before = before
+        self._inlining = before.inlining if before is not None else ()
         self._env = env
         self._program = program
         self._agent = agent
@@ -95,7 +97,7 @@ class GuidedSearch:
     @property
     def found(self) -> Found:
         """The best so far."""
-        return Found(self._passes, self._cost, self._trials)
+        return Found(self._passes, self._cost, self._trials, inlining=self._inlining)
 
     def begin(self, meter: Meter | None = None) -> Found:
         """One greedy trial, without a meter as long as it takes, and then lists of the space.
@@ -103,7 +105,7 @@ class GuidedSearch:
         Each list is tried from the start, those first that come first in the space, as many as
         together have no more passes than a trial has steps.
         """
-        self._env.begin(self._program)
+        self._env.begin(self._program, self._inlining)
         self._cost = self._env.cost
         if self._before is None:
             self._lists = self._allowed_lists()
@@ -174,7 +176,7 @@ class GuidedSearch:
 
     def _try_list(self, action: int) -> None:
         self._lists.remove(action)
-        self._env.begin(self._program)
+        self._env.begin(self._program, self._inlining)
         self._take(action)
 
     def _play_uniformly(self, meter: Meter) -> None:
@@ -220,7 +222,7 @@ class GuidedSearch:
     def _keep_states(self, meter: Meter) -> None:
         """Walk along the best trajectory once more, and keep what is different on the way."""
         env = self._env
-        env.begin(self._program)
+        env.begin(self._program, self._inlining)
         memory = self._agent.begin()
         for step in range(len(self._trajectory) + 1):
             changed = True

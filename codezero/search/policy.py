@@ -14,6 +14,7 @@ from codezero.compiler.frontends import exists
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import Codegen
 from codezero.env.episode import EpisodeSettings, Made
+from codezero.env.inlining import Inlining
 from codezero.env.session import Session
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget
@@ -53,6 +54,8 @@ class Found:
     """Episodes begun, or lists and tails tried, or for greedy search actions."""
     functions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """What comes after that: for each function, by name, its own."""
+    inlining: Inlining = ()
+    """Which functions inliners inline or do not, whatever that costs, while ``actions`` run."""
     made: Made | None = field(default=None, repr=False)
     """What they make of the program, where the policy has it at hand, verified."""
     of_passes: int | None = None

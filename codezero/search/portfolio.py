@@ -30,6 +30,8 @@ class TrialLimit(NamedTuple):
 
 
 NO_LIMIT = TrialLimit()
+INLINING_SHARE = 0.35
+"""Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
 AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
 STRAGGLER = 1.0
@@ -42,8 +44,9 @@ class PortfolioSearch:
 
     Args:
         env: lists and tails of which it has not all passes are left out.
-        by_function: whether functions may have tails of their own. If not, it is one for all.
-        with_tails: whether there are any.
+        by_function: whether functions may have tails of their own, and which of them are inlined
+            may be chosen. If not, there is one tail for all.
+        with_tails: whether there are any, and such choices.
         most_work: times as long as the baseline that the trial's lists and tails may take, where
             that is less than the portfolio says.
     """
@@ -69,12 +72,15 @@ class PortfolioSearch:
         self._lists_left: list[int] = []
         self._tails_left: list[int] = []
         """For the best list."""
+        self._chooses_inlining = False
+        self._inlining_left = False
+        """Whether there are choices about inlining that have not been tried with the best list."""
         self._best = Found((), 0, 0)
         self._found = self._best
 
     @property
     def best(self) -> Found:
-        """The best that lists come to by themselves."""
+        """The best that lists come to with choices about inlining, but no tails."""
         return replace(self._best, trials=self._found.trials)
 
     @staticmethod
@@ -101,11 +107,17 @@ class PortfolioSearch:
         self._best = self._found = Found((), max(env.cost, env.costs.baseline), 0)
         try:
             features = env.features()
-            if not self._with_tails or (self._by_function and not env.tells_functions()):
+            tells = env.tells_functions()
+            if not self._with_tails or (self._by_function and not tells):
                 self._tails = {}
+            self._chooses_inlining = (
+                self._with_tails and self._by_function and tells and env.has_calls()
+            )
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
         work = min(self._most_work, limit.work)
+        inlining_trials, inlining_work = self._inlining_of_trial(work)
+        work -= inlining_work
         order = portfolio.order(features, self._lists, work, [*self._tails])
         self._lists_left = order.others
         most_work = STRAGGLER * limit.work
@@ -117,43 +129,66 @@ class PortfolioSearch:
             if first:
                 env.begin(self._program)
             self._try(order.trial[first : first + many], meter, most_work)
+        if inlining_trials and not meter.out_of_time():
+            self._try_inlining(inlining_trials, most_work)
         if not meter.out_of_time():
             self._try_tails(self._tails_of_trial(work), meter, most_work)
+
+    def _inlining_of_trial(self, work: float) -> tuple[int, float]:
+        """How many trials of choices about inlining there is time for, and the time they take."""
+        if not self._chooses_inlining or math.isinf(work):
+            return 0, 0.0
+        of_list = float(self._portfolio.work.mean())
+        # One list more, with what was chosen in all of them.
+        trials = int(INLINING_SHARE * work / of_list) - 1
+        return (trials, (trials + 1) * of_list) if trials > 0 else (0, 0.0)
 
     def _tails_of_trial(self, work: float | None = None) -> int:
         work = self._most_work if work is None else work
         return len(self._portfolio.tails_of(work, [*self._tails]).chosen)
 
     def go_on(self, budget: Budget) -> Found:
-        """The other lists, as many as there is time for, and the other tails after the best.
+        """What there is time for: choices about inlining, other lists, and other tails.
+
+        Choices come first, as they find most; then lists and tails in turn. Whenever something else
+        than tails has made the program smaller, those that are part of a trial come after it.
 
         Without functions of their own, tails make lists longer, and all are tried after each that
         is the best.
         """
         with budget.spend(self._env) as meter:
-            while self._lists_left and not meter.spent():
-                many = self._at_once(meter)
-                now, self._lists_left = self._lists_left[:many], self._lists_left[many:]
-                before = self._best
-                try:
-                    self._env.begin(self._program)
-                except ProgramError:  # it began before: what is found stays
-                    break
+            is_turn_of_tails = False
+            while not meter.spent():
+                many, before = self._at_once(meter), self._best
                 with self._counted(meter):
-                    self._try(now, meter)
+                    if self._inlining_left:
+                        self._try_inlining(many)
+                    elif self._tails_left and (is_turn_of_tails or not self._lists_left):
+                        self._try_tails(many, meter)
+                    elif self._lists_left:
+                        now, self._lists_left = self._lists_left[:many], self._lists_left[many:]
+                        if not self._begin_again():
+                            break
+                        self._try(now, meter)
+                    else:
+                        break
+                is_turn_of_tails = not is_turn_of_tails
                 if self._best is not before and not meter.spent():
-                    self._go_through_tails(_as_many(self._tails_of_trial(), meter), meter)
-            while self._tails_left and not meter.spent():
-                self._go_through_tails(self._at_once(meter), meter)
+                    with self._counted(meter):
+                        self._try_tails(_as_many(self._tails_of_trial(), meter), meter)
         return self._found
+
+    def _begin_again(self) -> bool:
+        """Begin an episode with what has been chosen about inlining; whether LLVM does."""
+        try:
+            self._env.begin(self._program, self._best.inlining)
+        except ProgramError:  # it began before: what is found stays
+            return False
+        return True
 
     def _at_once(self, meter: Meter) -> int:
         """How many before the next look at a budget; of one of trials, the same on any machine."""
         return self._env.threads if meter.left().trials is None else _as_many(AT_ONCE, meter)
-
-    def _go_through_tails(self, number: int, meter: Meter) -> None:
-        with self._counted(meter):
-            self._try_tails(number, meter)
 
     @contextlib.contextmanager
     def _counted(self, meter: Meter) -> Iterator[None]:
@@ -185,9 +220,8 @@ class PortfolioSearch:
                 self._try_alone(each, meter, most_work)
 
     def _try_alone(self, actions: Sequence[int], meter: Meter, most_work: float) -> None:
-        if not meter.out_of_time():
-            with contextlib.suppress(ProgramError, WorkerFailure):
-                self._env.begin(self._program)
+        if not meter.out_of_time() and self._begin_again():
+            with contextlib.suppress(WorkerFailure):
                 (tried,) = self._env.try_lists([actions], most_work)
                 self._keep(tried, 0)
 
@@ -201,10 +235,37 @@ class PortfolioSearch:
             return False
         if made.cost < self._best.cost:
             self._env.keep_list(index)
-            self._best = Found(tried.passes, made.cost, 0, made=made)
-            self._tails_left = list(self._tails)
-            self._take(self._best)
+            self._be_best(
+                Found(tried.passes, made.cost, 0, inlining=self._best.inlining, made=made)
+            )
         return made.cost <= tried.cost
+
+    def _be_best(self, best: Found) -> None:
+        """Have inlining and tails go on from there."""
+        self._best = best
+        self._tails_left, self._inlining_left = list(self._tails), self._chooses_inlining
+        self._take(best)
+
+    def _try_inlining(self, trials: int, most_work: float = math.inf) -> None:
+        """Try choices about inlining with the best list, and keep what makes it better."""
+        if not self.hold_best():
+            self._inlining_left = False
+            return
+        self._count(trials)
+        try:
+            inlined = self._env.try_inlining(trials, most_work)
+        except (LLVMError, WorkerFailure):
+            self._inlining_left = False
+            return
+        if inlined.made is not None:
+            best = replace(
+                self._best,
+                cost=inlined.made.cost,
+                inlining=inlined.choices,
+                made=inlined.made,
+            )
+            self._be_best(best)
+        self._inlining_left = inlined.tried > 0
 
     def _try_tails(self, number: int, meter: Meter, most_work: float = math.inf) -> None:
         """Try the next tails after the best list, and keep what comes of them if it is better.
@@ -216,8 +277,7 @@ class PortfolioSearch:
         if not now:
             return
         if not self._by_function:
-            with contextlib.suppress(ProgramError):
-                self._env.begin(self._program)
+            if self._begin_again():
                 longer = [[*self._best.actions, *tail] for tail in now]
                 self._try_actions(longer, meter, most_work)
             return
@@ -248,9 +308,8 @@ class PortfolioSearch:
         env = self._env
         if self._best.made is None:
             return False
-        if not env.keeps_list:
-            with contextlib.suppress(ProgramError, WorkerFailure):
-                env.begin(self._program)
+        if not env.keeps_list and self._begin_again():
+            with contextlib.suppress(WorkerFailure):
                 (tried,) = env.try_lists([self._best.actions])
                 if tried.cost is not None:
                     env.keep_list(0)

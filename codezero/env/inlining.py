@@ -1,0 +1,126 @@
+"""Which functions to inline: what there is to choose, and which choices made a program smaller.
+
+Inliners decide by an estimate of what each call costs. Whether it was right shows when code has
+been generated, and what one function's inlining changes is nearly all in the function itself and
+in those that call it. So one trial tells of many functions, as long as no two of them share a
+caller.
+
+That such choices are worth a search of their own is from Theodoridis, Grosser and Su,
+"Understanding and Exploiting Optimal Function Inlining" (ASPLOS 2022).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+Edges = Sequence[tuple[str, str, int]]
+"""Direct calls: caller, callee, how many. See `codezero._native.Module.call_edges`."""
+
+
+class InliningChoice(NamedTuple):
+    """What inliners are to do with the calls of a function, whatever they cost."""
+
+    function: str
+    always: bool
+    """Inline all that can be; if not, none."""
+
+
+Inlining: TypeAlias = tuple[InliningChoice, ...]
+
+
+class Calls:
+    """Who calls whom in a program, before any pass.
+
+    Args:
+        edges: direct calls among its functions.
+        instructions: that each function has.
+    """
+
+    def __init__(self, edges: Edges, instructions: Mapping[str, int]) -> None:
+        self._instructions = instructions
+        self._callers: defaultdict[str, set[str]] = defaultdict(set)
+        self._calls: defaultdict[str, int] = defaultdict(int)
+        for caller, callee, calls in edges:
+            if caller != callee:
+                self._callers[callee].add(caller)
+            self._calls[callee] += calls
+
+    def __bool__(self) -> bool:
+        """Whether a function calls another."""
+        return bool(self._callers)
+
+    def choices(self, left: Edges, sizes: Mapping[str, int]) -> list[InliningChoice]:
+        """What can be chosen otherwise than inliners did, the likeliest to be of use first.
+
+        Of the calls that are left, to inline those of functions with few of them makes a program
+        smaller in two of five cases, not to inline those that were in one of twenty
+        (docs/training-log.md, entry 13).
+
+        Args:
+            left: direct calls after the passes.
+            sizes: costs of the functions that there are then.
+        """
+        now: defaultdict[str, int] = defaultdict(int)
+        for _, callee, calls in left:
+            now[callee] += calls
+        always, never = [], []
+        for callee in self._callers:
+            inlined = self._calls[callee] - now[callee]
+            if now[callee]:
+                always.append((now[callee], -sizes.get(callee, 0), callee))
+            if inlined > 0:
+                never.append((inlined == 1, -self._instructions.get(callee, 0), callee))
+        return [
+            *(InliningChoice(callee, always=True) for _, _, callee in sorted(always)),
+            *(InliningChoice(callee, always=False) for _, _, callee in sorted(never)),
+        ]
+
+    def touched(self, function: str, sizes: Mapping[str, int]) -> set[str]:
+        """The functions whose code depends on whether calls of one are inlined.
+
+        Those are the function itself and those that call it; and where one of these is not there
+        any more, as it has been inlined, those that call that.
+
+        Args:
+            sizes: of the functions that there are.
+        """
+        touched, open_ = {function}, [function]
+        while open_:
+            for caller in self._callers[open_.pop()] - touched:
+                touched.add(caller)
+                if caller not in sizes:
+                    open_.append(caller)
+        return touched
+
+
+def batches(
+    choices: Iterable[InliningChoice], calls: Calls, sizes: Mapping[str, int], number: int
+) -> list[list[InliningChoice]]:
+    """Put choices that touch no function in common into so many batches, each for one trial.
+
+    Choices that fit into none are left out, and so are batches that are empty.
+    """
+    chosen: list[list[InliningChoice]] = [[] for _ in range(number)]
+    taken: list[set[str]] = [set() for _ in range(number)]
+    for choice in choices:
+        touched = calls.touched(choice.function, sizes)
+        for batch, already in zip(chosen, taken, strict=True):
+            if not touched & already:
+                batch.append(choice)
+                already |= touched
+                break
+    return [batch for batch in chosen if batch]
+
+
+def saved(
+    choice: InliningChoice, calls: Calls, before: Mapping[str, int], after: Mapping[str, int]
+) -> int:
+    """What a choice of a batch has saved; negative where it cost.
+
+    Args:
+        before, after: sizes of functions without and with the batch.
+    """
+    touched = calls.touched(choice.function, before)
+    return sum(before.get(name, 0) - after.get(name, 0) for name in touched)
