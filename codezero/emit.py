@@ -68,5 +68,7 @@ class Writer:
                 output.write_bytes(clangs.read_bytes())
         result = replace(result, costs=replace(result.costs, baseline=baseline))
         if baseline <= size:
-            return replace(result, cost=baseline, fell_back=True, codegen=(), frame_pointers=())
+            return replace(
+                result, cost=baseline, fell_back=True, inlining=(), codegen=(), frame_pointers=()
+            )
         return replace(result, cost=size, fell_back=False)

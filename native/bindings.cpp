@@ -4,6 +4,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -363,15 +364,16 @@ NB_MODULE(_native, M) {
            "where the function may use the register for something else.\n\n"
            "Raises `LLVMError` where it has no body.")
       .def("choose_inlining", &Module::chooseInlining, WithoutGIL(),
-           "function"_a, "always"_a,
-           "Have inliners leave all calls of a function, or inline all that "
-           "they can,\n"
-           "whatever it costs, until `forget_inlining`. Returns whether that "
-           "is so: it is not\n"
-           "where whoever wrote it has said the one or the other, it has been "
-           "chosen before,\n"
-           "or not every function could take in its code.\n\n"
-           "Raises `LLVMError` where it has no body.")
+           "choices"_a,
+           "Have inliners inline all calls of a function that they can, or "
+           "none, whatever that\n"
+           "costs, until `forget_inlining`: (function, whether all) for each. "
+           "Returns for each\n"
+           "whether that is so: it is not where whoever wrote it has said the "
+           "one or the\n"
+           "other, it has been chosen before, or not every function could take "
+           "in its code.\n\n"
+           "Raises `LLVMError` for a function without a body.")
       .def("forget_inlining", &Module::forgetInlining, WithoutGIL(),
            "Undo `choose_inlining`, for what has not been inlined.")
       .def(

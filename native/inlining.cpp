@@ -50,27 +50,44 @@ static bool hasSmallFrame(const Function &F) {
   return Bytes <= MostStackBytes;
 }
 
+// Functions of a module with bodies, of those that say the same of themselves
+// only one: there may be thousands of functions, but hardly ever ten that
+// differ.
+static SmallVector<const Function *> differing(const llvm::Module &M) {
+  MapVector<AttributeSet, const Function *> Firsts;
+  for (const Function &F : M)
+    if (!F.isDeclaration())
+      Firsts.insert({F.getAttributes().getFnAttrs(), &F});
+  return to_vector(make_second_range(Firsts));
+}
+
 // Whether the code of a function may be in any other's. For a function marked
 // alwaysinline, inliners ask only isInlineViable.
-static bool mayBeAnywhere(Function &F) {
+static bool mayBeAnywhere(Function &F, ArrayRef<const Function *> Callers) {
   return !F.isInterposable() && !F.isPresplitCoroutine() && !F.hasOptNone() &&
          isInlineViable(F).isSuccess() && !asksAboutFrame(F) &&
-         hasSmallFrame(F) &&
-         all_of(*F.getParent(), [&](const Function &Caller) {
-           return Caller.isDeclaration() ||
-                  (targetOf(Caller) == targetOf(F) &&
-                   AttributeFuncs::areInlineCompatible(Caller, F));
+         hasSmallFrame(F) && all_of(Callers, [&](const Function *Caller) {
+           return targetOf(*Caller) == targetOf(F) &&
+                  AttributeFuncs::areInlineCompatible(*Caller, F);
          });
 }
 
-bool chooseInlining(Function &F, bool Always) {
-  if (F.hasFnAttribute(Attribute::AlwaysInline) ||
-      F.hasFnAttribute(Attribute::NoInline) ||
-      F.hasFnAttribute(Attribute::Naked) || (Always && !mayBeAnywhere(F)))
-    return false;
-  F.addFnAttr(Always ? Attribute::AlwaysInline : Attribute::NoInline);
-  F.addFnAttr(Mark);
-  return true;
+std::vector<bool> chooseInlining(llvm::Module &M,
+                                 ArrayRef<InliningChoice> Choices) {
+  const auto Callers = differing(M);
+  std::vector<bool> Chosen;
+  for (const auto &[F, Always] : Choices) {
+    const bool May = !F->hasFnAttribute(Attribute::AlwaysInline) &&
+                     !F->hasFnAttribute(Attribute::NoInline) &&
+                     !F->hasFnAttribute(Attribute::Naked) &&
+                     (!Always || mayBeAnywhere(*F, Callers));
+    if (May) {
+      F->addFnAttr(Always ? Attribute::AlwaysInline : Attribute::NoInline);
+      F->addFnAttr(Mark);
+    }
+    Chosen.push_back(May);
+  }
+  return Chosen;
 }
 
 void forgetInlining(llvm::Module &M) {

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "llvm/ADT/ArrayRef.h"
+
 #include <string>
 #include <vector>
 
@@ -21,11 +23,17 @@ struct CallEdge {
 
 std::vector<CallEdge> callEdges(const llvm::Module &M);
 
-// Marks a function: inliners leave all calls of it, or inline all that they
-// can. Returns whether it is marked: it is not where it has been chosen
-// already, by whoever wrote it too, or where not every function could take in
-// its code.
-bool chooseInlining(llvm::Function &F, bool Always);
+struct InliningChoice {
+  llvm::Function *F;
+  bool Always;
+};
+
+// Marks functions of a module: inliners leave all calls of one, or inline all
+// that they can. Returns for each whether it is marked: it is not where that
+// has been chosen already, by whoever wrote it too, or where not every function
+// could take in its code.
+std::vector<bool> chooseInlining(llvm::Module &M,
+                                 llvm::ArrayRef<InliningChoice> Choices);
 
 // Takes all of those marks away, so that nothing says later what was chosen.
 void forgetInlining(llvm::Module &M);

@@ -434,9 +434,13 @@ bool Module::keepFramePointer(const std::string &Function) {
   return true;
 }
 
-bool Module::chooseInlining(const std::string &Function, bool Always) {
+std::vector<bool> Module::chooseInlining(
+    const std::vector<std::pair<std::string, bool>> &Choices) {
   std::lock_guard Lock(Owner->Mutex);
-  return codezero::chooseInlining(findDefinition(*IR, Function), Always);
+  SmallVector<InliningChoice> Found;
+  for (const auto &[Name, Always] : Choices)
+    Found.push_back({&findDefinition(*IR, Name), Always});
+  return codezero::chooseInlining(*IR, Found);
 }
 
 void Module::forgetInlining() {

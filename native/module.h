@@ -110,7 +110,8 @@ public:
   bool keepFramePointer(const std::string &Function);
 
   // See inlining.h. Throws LLVMError for a function without a body.
-  bool chooseInlining(const std::string &Function, bool Always);
+  std::vector<bool>
+  chooseInlining(const std::vector<std::pair<std::string, bool>> &Choices);
   void forgetInlining();
 
   std::string bitcode() const;

@@ -284,6 +284,7 @@ def _message(by: str, result: Optimized, size: int, baseline: int) -> Message:
         "passes": list(result.passes) if by == "us" else [],
         "codegen": [f"-{option}" for option in result.codegen] if by == "us" else [],
         "frame_pointers": len(result.frame_pointers) if by == "us" else 0,
+        "inlining": len(result.inlining) if by == "us" else 0,
         "seconds": round(result.seconds, 3),
         "reason": reason,
     }

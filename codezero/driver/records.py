@@ -40,6 +40,8 @@ class Record(NamedTuple):
     """LLVM's options that its code was generated with, after the passes."""
     frame_pointers: int = 0
     """How many functions have been given one."""
+    inlining: int = 0
+    """Of how many functions it was chosen whether they are inlined."""
 
 
 def append(path: str, record: Record) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -663,10 +663,13 @@ class Episode:
             self._calls_at_start(),
             self._costs_by_function(whole.module, whole.measured.code),
         )
+        is_chosen = {choice.function for choice in kept.inlining}
         choices = [
             choice
             for choice in calls.choices(whole.module.call_edges(), costs)
-            if choice not in kept.tried and (choice.always or not self.settings.space.keeps_speed)
+            if choice.function not in is_chosen
+            and choice not in kept.tried
+            and (choice.always or not self.settings.space.keeps_speed)
         ]
         parts = batches(choices, calls, costs, trials)
         if not parts:
@@ -710,7 +713,7 @@ class Episode:
         """
         limit.start()
         module = self._fresh(kept.inlining)
-        chosen = tuple(each for each in choices if module.choose_inlining(*each))
+        chosen = tuple(compress(choices, module.choose_inlining(choices)))
         built = self._run_list(module, kept.actions, limit)[0] if chosen else None
         return [_Chosen(built, chosen)] if built else []
 
@@ -1009,8 +1012,7 @@ class Episode:
         assert self._program is not None
         module = parse_module(self._program)
         self.settings.protocol.prepare(module)
-        for choice in inlining:
-            module.choose_inlining(*choice)
+        module.choose_inlining(inlining)
         return module
 
     def _baseline(self) -> Module:

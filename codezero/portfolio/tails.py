@@ -107,7 +107,7 @@ def _row(
 ) -> tuple[int, TailCosts] | None:
     """The cost that the lists come to, and what tails do then; None where LLVM fails."""
     try:
-        search = PortfolioSearch(env, program, portfolio, with_tails=False)
+        search = PortfolioSearch(env, program, portfolio, lists_alone=True)
         found = search.begin()
         return (found.cost, env.measure_tails(tails)) if search.hold_best() else None
     except (ProgramError, LLVMError, WorkerFailure):

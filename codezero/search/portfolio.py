@@ -30,8 +30,10 @@ class TrialLimit(NamedTuple):
 
 
 NO_LIMIT = TrialLimit()
-INLINING_SHARE = 0.35
+INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
+LEAST_FOR_INLINING = 1.5
+"""Work of a trial from which on they are tried once in any case."""
 AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
 STRAGGLER = 1.0
@@ -46,7 +48,7 @@ class PortfolioSearch:
         env: lists and tails of which it has not all passes are left out.
         by_function: whether functions may have tails of their own, and which of them are inlined
             may be chosen. If not, there is one tail for all.
-        with_tails: whether there are any, and such choices.
+        lists_alone: whether there are neither tails nor such choices.
         most_work: times as long as the baseline that the trial's lists and tails may take, where
             that is less than the portfolio says.
     """
@@ -58,7 +60,7 @@ class PortfolioSearch:
         portfolio: Portfolio,
         *,
         by_function: bool = True,
-        with_tails: bool = True,
+        lists_alone: bool = False,
         most_work: float = math.inf,
     ) -> None:
         self._most_work = most_work
@@ -66,7 +68,7 @@ class PortfolioSearch:
         self._program = program
         self._portfolio = portfolio
         self._by_function = by_function
-        self._with_tails = with_tails
+        self._lists_alone = lists_alone
         self._lists = _known(portfolio.lists, env.settings.space)
         self._tails = _known(portfolio.tails, env.settings.space)
         self._lists_left: list[int] = []
@@ -108,14 +110,14 @@ class PortfolioSearch:
         try:
             features = env.features()
             tells = env.tells_functions()
-            if not self._with_tails or (self._by_function and not tells):
+            if self._lists_alone or (self._by_function and not tells):
                 self._tails = {}
             self._chooses_inlining = (
-                self._with_tails and self._by_function and tells and env.has_calls()
+                not self._lists_alone and self._by_function and tells and env.has_calls()
             )
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
-        work = min(self._most_work, limit.work)
+        work = min(self._most_work, limit.work, portfolio.most_work)
         inlining_trials, inlining_work = self._inlining_of_trial(work)
         work -= inlining_work
         order = portfolio.order(features, self._lists, work, [*self._tails])
@@ -136,11 +138,11 @@ class PortfolioSearch:
 
     def _inlining_of_trial(self, work: float) -> tuple[int, float]:
         """How many trials of choices about inlining there is time for, and the time they take."""
-        if not self._chooses_inlining or math.isinf(work):
+        if not self._chooses_inlining:
             return 0, 0.0
         of_list = float(self._portfolio.work.mean())
         # One list more, with what was chosen in all of them.
-        trials = int(INLINING_SHARE * work / of_list) - 1
+        trials = max(int(INLINING_SHARE * work / of_list) - 1, work >= LEAST_FOR_INLINING)
         return (trials, (trials + 1) * of_list) if trials > 0 else (0, 0.0)
 
     def _tails_of_trial(self, work: float | None = None) -> int:
@@ -251,12 +253,12 @@ class PortfolioSearch:
         if not self.hold_best():
             self._inlining_left = False
             return
-        self._count(trials)
         try:
             inlined = self._env.try_inlining(trials, most_work)
         except (LLVMError, WorkerFailure):
             self._inlining_left = False
             return
+        self._count(trials if inlined.tried else 0)
         if inlined.made is not None:
             best = replace(
                 self._best,

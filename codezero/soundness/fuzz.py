@@ -23,7 +23,15 @@ from codezero.parallel import run_all
 from codezero.reduction import reduce_list
 from codezero.search.policy import Found, Policy
 from codezero.soundness.execution import command_runner
-from codezero.soundness.sequence import PLAIN, Generation, Outcome, Step, Verdict
+from codezero.soundness.sequence import (
+    PLAIN,
+    AnyStep,
+    Generation,
+    InliningStep,
+    Outcome,
+    Step,
+    Verdict,
+)
 
 FREED_MEMORY_BYTE = "165"
 """Freed and fresh memory is filled with this byte in the workers (glibc's MALLOC_PERTURB_), so
@@ -33,12 +41,16 @@ REPEATS = 3
 """Runs that must agree before a shorter list is taken as not failing: corruption is fickle."""
 
 
+MOST_INLINING = 8
+"""Functions of which it is chosen at random whether they are inlined."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A program, the passes to run on it, and how code is to be generated then."""
 
     program: Program
-    steps: tuple[Step, ...]
+    steps: tuple[AnyStep, ...]
     generation: Generation = PLAIN
 
 
@@ -46,7 +58,7 @@ class Case:
 class CaseResult:
     case: Case
     outcome: Outcome
-    reduced: tuple[Step, ...] = ()
+    reduced: tuple[AnyStep, ...] = ()
     """The shortest list found that fails the same way; empty if the case passed."""
 
 
@@ -63,7 +75,11 @@ def random_cases(
         steps = (Step(space.passes[action]) for action in space.expand(actions.tolist()))
         codegen = ((), *space.codegen)[int(rng.integers(1 + len(space.codegen)))]
         generation = Generation(codegen, frame_pointers=bool(rng.integers(2)))
-        cases.append(Case(program, tuple(steps), generation))
+        inlining = (
+            InliningStep(float(rng.random()), bool(rng.integers(2)))
+            for _ in range(int(rng.integers(MOST_INLINING + 1)))
+        )
+        cases.append(Case(program, (*inlining, *steps), generation))
     return cases
 
 
@@ -86,7 +102,8 @@ def policy_cases(
     def choose(env: Session, program: Program) -> Case:
         found = policy.run(env, program, np.random.default_rng(seed))
         space, passes = settings.space, settings.space.passes
-        steps = [Step(passes[action]) for action in space.expand(found.actions)]
+        steps: list[AnyStep] = [InliningStep(*choice) for choice in found.inlining]
+        steps += [Step(passes[action]) for action in space.expand(found.actions)]
         for name, own in found.functions.items():
             steps += [Step(passes[action], name) for action in space.expand(own)]
         return Case(program, tuple(steps), _generation(found, space))
@@ -123,12 +140,12 @@ class Fuzzer:
         if not outcome.verdict.failed:
             return CaseResult(case, outcome)
 
-        def fails(steps: Sequence[Step]) -> bool:
+        def fails(steps: Sequence[AnyStep]) -> bool:
             return any(self._run(case, steps).verdict is outcome.verdict for _ in range(REPEATS))
 
         return CaseResult(case, outcome, tuple(reduce_list(case.steps, fails)))
 
-    def _run(self, case: Case, steps: Sequence[Step]) -> Outcome:
+    def _run(self, case: Case, steps: Sequence[AnyStep]) -> Outcome:
         program = case.program
         try:
             outcome: Outcome = self._worker.call(
@@ -188,15 +205,20 @@ def save_failure(result: CaseResult, folder: Path) -> Path:
         f"passes: {', '.join(map(str, result.reduced))}\n"
         f"code generation: {result.case.generation}\n"
     )
-    if all(step.function is None for step in result.reduced):
+    if all(isinstance(step, Step) and step.function is None for step in result.reduced):
         checks = "-verify-each -disable-output"
         report += f'reproduce: opt-22 -passes="$(cat passes.txt)" {checks} program.bc\n'
     (target / "report.txt").write_text(report)
     return target
 
 
-def _listing(steps: Sequence[Step]) -> str:
-    """Text for ``opt -passes=``, and then a line for each pass on a single function."""
-    whole = ",".join(step.each.pipeline for step in steps if step.function is None)
-    alone = [f"{step.function}: {step.each.pipeline}" for step in steps if step.function]
-    return "\n".join([whole, *alone])
+def _listing(steps: Sequence[AnyStep]) -> str:
+    """Text for ``opt -passes=``, and then a line for each pass on a single function.
+
+    Choices about inlining come before that, a line each.
+    """
+    inlining = [str(step) for step in steps if isinstance(step, InliningStep)]
+    passes = [step for step in steps if isinstance(step, Step)]
+    whole = ",".join(step.each.pipeline for step in passes if step.function is None)
+    alone = [f"{step.function}: {step.each.pipeline}" for step in passes if step.function]
+    return "\n".join([*inlining, whole, *alone])

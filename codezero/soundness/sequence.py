@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from codezero._native import LLVMError, Module, VerificationError
 from codezero.compiler.program import Program
@@ -68,6 +68,32 @@ class Step(NamedTuple):
         return self.each.name + ("" if self.function is None else f" on {self.function}")
 
 
+class InliningStep(NamedTuple):
+    """A choice about inlining, for the passes after it."""
+
+    function: str | float
+    """Its name; or which it is of those that there are, sorted by name, from 0 to 1."""
+    always: bool
+
+    def run(self, module: Module) -> bool:
+        """Marks are no change: they go before code is generated."""
+        name = self.function
+        if not isinstance(name, str):
+            names = sorted(module.instruction_counts())
+            if not names:
+                return False
+            name = names[int(name * len(names))]
+        module.choose_inlining([(name, self.always)])
+        return False
+
+    def __str__(self) -> str:
+        which = self.function if isinstance(self.function, str) else f"no. {self.function:.6f}"
+        return f"{'always' if self.always else 'never'} inline {which}"
+
+
+AnyStep: TypeAlias = Step | InliningStep
+
+
 class Generation(NamedTuple):
     """How code is generated after the passes; see `Episode.generate`."""
 
@@ -99,7 +125,7 @@ class SequenceRunner:
         self,
         program: Program,
         protocol: Protocol,
-        steps: Sequence[Step],
+        steps: Sequence[AnyStep],
         generation: Generation = PLAIN,
     ) -> Outcome:
         """Run passes one by one, generate code for what they leave, and run them once more."""
@@ -128,6 +154,7 @@ class SequenceRunner:
             return Outcome(Verdict.NONDETERMINISTIC, f"the second time: {error}", len(steps))
         if again.ir() != module.ir():
             return Outcome(Verdict.NONDETERMINISTIC, "two runs differ", len(steps))
+        module.forget_inlining()
         try:
             module.run(FINISH)
             object_file = generation.run(module, program)

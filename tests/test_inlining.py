@@ -1,0 +1,356 @@
+"""Which functions are inlined, where that is chosen in place of estimated."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codezero._native import CompileOptions, LLVMError, Module
+from codezero.agents.shipped import shipped_agents
+from codezero.compiler.objectives import Objective
+from codezero.compiler.program import Program
+from codezero.compiler.toolchain import CLANG
+from codezero.env.episode import Inlined
+from codezero.env.inlining import Calls, InliningChoice, batches, saved
+from codezero.env.session import Session, make_settings
+from codezero.isolation import WorkerFailure
+from codezero.optimize import optimize
+from codezero.search.agent import AgentPolicy
+from codezero.search.policy import Found, parse_policy
+from codezero.search.portfolio import TrialLimit
+from codezero.soundness.fuzz import policy_cases, random_cases
+from codezero.soundness.sequence import InliningStep, SequenceRunner, Verdict
+
+ALWAYS, NEVER = True, False
+
+TWICE = """
+#include <stdio.h>
+struct state { int a, b, c; };
+static void init(struct state *s, int x) { s->a = x; s->b = x * 3; s->c = 0; }
+static int step(struct state *s) { s->c += s->a * s->b; s->a ^= s->c; return s->c & 255; }
+int first(int x) { struct state s; init(&s, x); int r = 0; while (x--) r += step(&s); return r; }
+int second(int x) { struct state s; init(&s, -x); return step(&s) + step(&s); }
+int main(void) { printf("%d %d\\n", first(7), second(9)); }
+"""
+
+
+def module_of(text: str) -> Module:
+    return Module.parse(text.encode())
+
+
+def is_inlined(module: Module, caller: str, callee: str) -> bool:
+    return all((a, b) != (caller, callee) for a, b, _ in module.call_edges())
+
+
+LARGE = "define internal i32 @f(i32 %x0) {{\n{}  ret i32 %x40\n}}\n".format(
+    "".join(f"  %x{i + 1} = xor i32 %x{i}, {i + 7}\n  call void @g()\n" for i in range(40))
+)
+SMALL = "define i32 @f(i32 %x) {\n  ret i32 %x\n}\n"
+CALLERS = (
+    "declare void @g()\n"
+    "define i32 @a(i32 %x) minsize optsize {\n  %y = call i32 @f(i32 %x)\n  ret i32 %y\n}\n"
+    "define i32 @b(i32 %x) minsize optsize {\n  %y = call i32 @f(i32 %x)\n"
+    "  %z = call i32 @f(i32 %y)\n  ret i32 %z\n}\n"
+)
+
+
+def test_inliners_do_as_they_are_told_whatever_it_costs() -> None:
+    for inliner in ("cgscc(inline)", "module-inline", "inliner-wrapper", "default<Oz>"):
+        for body, usual in ((LARGE, False), (SMALL, True)):
+            for choice in (None, ALWAYS, NEVER):
+                module = module_of(CALLERS + body)
+                assert module.call_edges() == [("a", "f", 1), ("b", "f", 2)]
+                if choice is not None:
+                    assert module.choose_inlining([("f", choice)]) == [True]
+                module.run(inliner)
+                wanted = usual if choice is None else choice
+                if not (inliner == "default<Oz>" and body == SMALL):  # which folds the calls
+                    assert is_inlined(module, "a", "f") == wanted, (inliner, choice)
+                assert is_inlined(module, "b", "f") or not wanted
+
+
+def test_nothing_says_later_what_was_chosen() -> None:
+    module = module_of(CALLERS + LARGE)
+    before = module.ir()
+    assert module.choose_inlining([("f", NEVER), ("a", ALWAYS)]) == [True, True]
+    assert module.ir() != before
+    module.forget_inlining()
+    assert module.ir() == before
+    theirs = CALLERS + SMALL.replace(" {", " noinline {")
+    module = module_of(theirs)
+    module.forget_inlining()
+    assert module.ir() == module_of(theirs).ir(), "what others have said stays"
+
+
+@pytest.mark.parametrize(
+    ("body", "never"),
+    [
+        (SMALL.replace(" {", " noinline {"), False),
+        (SMALL.replace(" {", " alwaysinline {"), False),
+        (SMALL.replace("define", "define weak"), True),  # another may take its place
+        (SMALL.replace(" {", " noinline optnone {"), False),
+        (SMALL.replace(" {", " presplitcoroutine {"), True),
+        (SMALL.replace(" {", ' "target-features"="+avx" {'), True),
+        (SMALL.replace(" {", " sanitize_address {"), True),
+        (SMALL.replace(" {", " strictfp {"), True),
+        (SMALL.replace(" {", " null_pointer_is_valid {"), True),
+        ("define i32 @f(i32 %x) {\n  %y = call i32 @f(i32 %x)\n  ret i32 %y\n}\n", True),
+        (
+            "declare void @use(ptr)\ndefine i32 @f(i32 %x) {\n  %p = alloca [2000 x i8]\n"
+            "  call void @use(ptr %p)\n  ret i32 %x\n}\n",
+            True,
+        ),
+        (
+            "declare void @use(ptr)\ndefine i32 @f(i32 %x) {\n  %p = alloca i8, i32 %x\n"
+            "  call void @use(ptr %p)\n  ret i32 %x\n}\n",
+            True,
+        ),
+        (
+            "declare ptr @llvm.returnaddress(i32)\ndefine i32 @f(i32 %x) {\n"
+            "  %p = call ptr @llvm.returnaddress(i32 0)\n  %y = ptrtoint ptr %p to i32\n"
+            "  ret i32 %y\n}\n",
+            True,
+        ),
+        (
+            "declare i32 @setjmp(ptr) returns_twice\ndefine i32 @f(i32 %x) {\n"
+            "  %p = alloca [8 x i64]\n  %y = call i32 @setjmp(ptr %p) returns_twice\n"
+            "  ret i32 %y\n}\n",
+            True,
+        ),
+    ],
+)
+def test_what_may_not_be_chosen_is_not(body: str, never: bool) -> None:
+    assert module_of(CALLERS + body).choose_inlining([("f", ALWAYS)]) == [False]
+    assert module_of(CALLERS + body).choose_inlining([("f", NEVER)]) == [never]
+
+
+def test_a_function_is_chosen_once() -> None:
+    module = module_of(CALLERS + SMALL)
+    assert module.choose_inlining([("f", NEVER), ("f", ALWAYS), ("f", NEVER)]) == [
+        True,
+        False,
+        False,
+    ]
+    for name in ("g", "no such function"):
+        with pytest.raises(LLVMError, match=name):
+            module.choose_inlining([(name, NEVER)])
+
+
+EDGES = [("main", "a", 1), ("main", "b", 1), ("a", "leaf", 1), ("b", "leaf", 2), ("c", "far", 3)]
+
+
+def test_what_there_is_to_choose() -> None:
+    calls = Calls([*EDGES, ("r", "r", 1)], {"a": 9, "b": 20, "leaf": 3, "far": 5})
+    assert calls and not Calls([("r", "r", 1)], {}) and not Calls([], {})
+    left = [("main", "a", 1), ("main", "leaf", 3), ("c", "far", 2)]
+    sizes = {"main": 90, "a": 30, "leaf": 10, "far": 10, "c": 10}
+    assert calls.choices(left, sizes) == [
+        InliningChoice("a", ALWAYS),
+        InliningChoice("far", ALWAYS),
+        InliningChoice("leaf", ALWAYS),
+        InliningChoice("b", NEVER),  # all three were inlined once
+        InliningChoice("far", NEVER),
+    ]
+
+
+def test_what_choices_touch() -> None:
+    calls = Calls(EDGES, {})
+    everywhere = dict.fromkeys(("main", "a", "b", "c", "leaf", "far"), 10)
+    assert calls.touched("leaf", everywhere) == {"leaf", "a", "b"}
+    without_a = {name: size for name, size in everywhere.items() if name != "a"}
+    assert calls.touched("leaf", without_a) == {"leaf", "a", "b", "main"}
+    choices = [InliningChoice(name, ALWAYS) for name in ("leaf", "far", "a", "b")]
+    one, two = batches(choices, calls, everywhere, 2)
+    assert [each.function for each in one] == ["leaf", "far"]
+    assert [each.function for each in two] == ["a"], "b has the caller of a"
+    assert batches([], calls, everywhere, 2) == []
+    after = everywhere | {"a": 4, "b": 13, "c": 0}
+    del after["leaf"]
+    assert saved(choices[0], calls, everywhere, after) == 10 + 6 - 3
+    assert saved(choices[1], calls, everywhere, after) == 10
+
+
+@pytest.fixture
+def twice(tmp_path: Path, load: Callable[..., Program]) -> Program:
+    (tmp_path / "twice.c").write_text(TWICE)
+    return load(tmp_path / "twice.c")
+
+
+LIST = ("sroa", "inline", "instcombine", "simplifycfg-late", "globaldce")
+
+
+@pytest.mark.parametrize("objective", ["text", "loaded", "instructions"])
+def test_choices_are_kept_that_make_a_program_smaller(objective: str, twice: Program) -> None:
+    settings = make_settings("sound", objective, "clang")
+    actions = [settings.action(name) for name in LIST]
+    with Session(settings, threads=2, for_objects=objective != "instructions") as session:
+        session.begin(twice)
+        assert session.has_calls()
+        (tried,) = session.try_lists([actions])
+        listed = session.finish_list(0)
+        session.keep_list(0)
+        rounds = []
+        while not rounds or rounds[-1].tried:
+            rounds.append(session.try_inlining(2))
+        assert len(rounds) > 1, "there is an end"
+        best = min((r.made.cost for r in rounds if r.made), default=listed.cost)
+        last = [r for r in rounds if r.made][-1]
+        assert last.made is not None and last.made.cost == best < listed.cost
+        assert {each.function for each in last.choices} <= {"init", "step", "first", "second"}
+        tailed = session.try_tails([[settings.action("instcombine"), settings.action("gvn")]])
+        session.begin(twice, last.choices)
+        session.replay(tried.passes)
+        assert session.finish() == last.made, "that is what makes it"
+        assert b"codezero-inlining" not in last.made.bitcode
+        if tailed.made is not None:
+            session.begin(twice, last.choices)
+            session.replay(tried.passes, tailed.functions)
+            assert session.finish() == tailed.made
+        session.begin(twice)
+        session.replay(tried.passes)
+        assert session.finish() == listed, "nothing is left of it"
+
+
+def offered(program: Program, *, keep_speed: bool) -> int:
+    """How many choices there are to try."""
+    settings = make_settings("sound", "instructions", "clang", keep_speed=keep_speed)
+    with Session(settings) as session:
+        session.begin(program)
+        session.try_lists([[settings.action("default-oz")]])
+        session.keep_list(0)
+        number = 0
+        while tried := session.try_inlining(4).tried:
+            number += tried
+        return number
+
+
+def test_speed_is_not_given_away(twice: Program) -> None:
+    """By calls in the place of what was inlined."""
+    assert offered(twice, keep_speed=True) < offered(twice, keep_speed=False)
+
+
+def test_without_calls_there_is_nothing_to_choose() -> None:
+    program = Program("alone", module_of(SMALL).bitcode(), CompileOptions())
+    settings = make_settings("sound", "instructions", "clang")
+    with Session(settings) as session:
+        session.begin(program)
+        assert not session.has_calls()
+        session.try_lists([[0]])
+        session.keep_list(0)
+        assert session.try_inlining(3) == ((), None, 0, False)
+
+
+class Replayed:
+    """A policy that has found something already, and does not have it at hand."""
+
+    name = "replayed"
+
+    def __init__(self, found: Found) -> None:
+        self._found = replace(found, made=None)
+
+    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
+        env.begin(program)
+        return self._found
+
+
+def test_a_trial_chooses_what_is_inlined(twice: Program) -> None:
+    settings = make_settings("sound", "instructions", "clang")
+    policy = parse_policy("agent", settings)
+    with Session(settings, threads=2) as session:
+        found = policy.run(session, twice, np.random.default_rng(0))
+        assert found.inlining and found.made is not None
+        again = optimize(twice, Replayed(found), session, np.random.default_rng(0))
+        assert again.bitcode == found.made.bitcode and again.inlining == found.inlining
+        assert again.cost == found.cost < again.costs.baseline
+        whole = parse_policy("agent-whole", settings)
+        assert not whole.run(session, twice, np.random.default_rng(0)).inlining, "one list"
+
+
+def test_a_trial_with_little_time_has_no_such_choices(
+    twice: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def try_inlining(self: Session, *arguments: Any) -> Inlined:
+        calls.append(arguments)
+        return Inlined((), None, 0, is_running=False)
+
+    monkeypatch.setattr(Session, "try_inlining", try_inlining)
+    settings, size = make_settings("sound", "loaded", "clang"), shipped_agents()["size"]
+    for work, wanted in ((1.0, 0), (6.0, 1)):
+        limit = TrialLimit(work)
+        with Session(settings) as session:
+            policy = AgentPolicy(size, limit=limit, objective=Objective.LOADED)
+            policy.run(session, twice, np.random.default_rng(0))
+        assert len(calls) == wanted
+
+
+def test_a_search_goes_on_with_what_was_chosen(twice: Program) -> None:
+    settings = make_settings("sound", "instructions", "clang")
+    trial = parse_policy("agent", settings)
+    more = parse_policy("agent:60", settings)
+    with Session(settings, threads=2) as session:
+        before = trial.run(session, twice, np.random.default_rng(0))
+        after = more.run(session, twice, np.random.default_rng(0))
+        assert after.cost <= before.cost and after.trials >= 60
+        result = optimize(twice, Replayed(after), session, np.random.default_rng(0))
+        assert result.cost == after.cost and result.inlining == after.inlining
+
+
+def test_the_process_may_end_on_the_way(twice: Program, space_file: Callable[..., Path]) -> None:
+    settings = make_settings(space_file("cgscc(inline)", "function(sroa)"), "instructions", "clang")
+    with Session(settings) as session:
+        session.begin(twice)
+        session.try_lists([[0, 1]])
+        session.keep_list(0)
+        session.deadline = time.monotonic()
+        with pytest.raises(WorkerFailure):
+            session.try_inlining(2)
+        session.deadline = math.inf
+        assert not session.keeps_list
+        session.begin(twice)
+        session.try_lists([[0, 1]])
+        session.keep_list(0)
+        assert session.try_inlining(2).tried
+
+
+def test_what_was_chosen_is_said(twice: Program, tmp_path: Path) -> None:
+    (tmp_path / "twice.c").write_text(TWICE)
+    command = [sys.executable, "-m", "codezero", "optimize", tmp_path / "twice.c"]
+
+    def run(*options: object) -> str:
+        words = list(map(str, [*command, *options]))
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    (told,) = json.loads(run("--json", "--objective", "instructions", "-o", tmp_path / "x.ll"))
+    assert told["inlining"] and {*told["inlining"].values()} <= {"always", "never"}
+    assert "codezero-inlining" not in (tmp_path / "x.ll").read_text()
+    subprocess.run([CLANG.require(), tmp_path / "x.ll", "-o", tmp_path / "ours"], check=True)
+    subprocess.run([CLANG.require(), tmp_path / "twice.c", "-o", tmp_path / "plain"], check=True)
+    ours, plain = (subprocess.check_output([tmp_path / name]) for name in ("ours", "plain"))
+    assert ours == plain
+    (listed,) = json.loads(run("--json", "--objective", "instructions", "-o", tmp_path / "x.txt"))
+    assert listed["inlining"] == {}, "a list is all that opt needs"
+
+
+def test_choices_are_fuzzed(twice: Program) -> None:
+    settings = make_settings("sound", "instructions", "clang")
+    cases = random_cases([twice], settings.space, 40, 10, seed=0)
+    assert any(isinstance(step, InliningStep) for case in cases for step in case.steps)
+    runner = SequenceRunner()
+    for case in cases[:8]:
+        outcome = runner.run(case.program, settings.protocol, case.steps, case.generation)
+        assert outcome.verdict in (Verdict.PASSED, Verdict.GREW), case
+    (chosen,) = policy_cases([twice], parse_policy("agent", settings), settings)
+    assert isinstance(chosen.steps[0], InliningStep) and isinstance(chosen.steps[0].function, str)
+    assert str(chosen.steps[0]).split()[0] in ("always", "never")
