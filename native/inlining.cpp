@@ -4,6 +4,7 @@
 
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/Analysis/InlineCost.h"
 #include "llvm/IR/Attributes.h"
 #include "llvm/IR/InstIterator.h"
@@ -38,7 +39,14 @@ std::vector<CallEdge> callEdges(const llvm::Module &M) {
   return Edges;
 }
 
-static bool hasSmallFrame(const Function &F) {
+// Whether the code of a function may be in other frames than its own, and more
+// than once. What is always inlined into it counts as its code.
+static bool mayMove(const Function &F,
+                    SmallPtrSetImpl<const Function *> &Seen) {
+  if (!Seen.insert(&F).second)
+    return true;
+  if (asksAboutFrame(F) || hasAssembly(F))
+    return false;
   uint64_t Bytes = 0;
   for (const Instruction &I : instructions(F))
     if (const auto *Alloca = dyn_cast<AllocaInst>(&I)) {
@@ -46,6 +54,12 @@ static bool hasSmallFrame(const Function &F) {
       if (!Size || Size->isScalable())
         return false;
       Bytes += Size->getFixedValue();
+    } else if (const auto *Call = dyn_cast<CallBase>(&I)) {
+      const Function *Callee = Call->getCalledFunction();
+      if (Call->cannotDuplicate() ||
+          (Callee && Callee->hasFnAttribute(Attribute::AlwaysInline) &&
+           !mayMove(*Callee, Seen)))
+        return false;
     }
   return Bytes <= MostStackBytes;
 }
@@ -61,12 +75,20 @@ static SmallVector<const Function *> differing(const llvm::Module &M) {
   return to_vector(make_second_range(Firsts));
 }
 
+// Whether pipelines such as -Oz's run the Attributor, see WithoutAlwaysInline.
+static bool hasOpenMP(const llvm::Module &M) {
+  return M.getModuleFlag("openmp") || M.getModuleFlag("openmp-device");
+}
+
 // Whether the code of a function may be in any other's. For a function marked
 // alwaysinline, inliners ask only isInlineViable.
 static bool mayBeAnywhere(Function &F, ArrayRef<const Function *> Callers) {
+  SmallPtrSet<const Function *, 4> Seen;
   return !F.isInterposable() && !F.isPresplitCoroutine() && !F.hasOptNone() &&
-         isInlineViable(F).isSuccess() && !asksAboutFrame(F) &&
-         hasSmallFrame(F) && all_of(Callers, [&](const Function *Caller) {
+         !F.hasFnAttribute("loader-replaceable") &&
+         isInlineViable(F).isSuccess() && mayMove(F, Seen) &&
+         (F.hasExactDefinition() || !hasOpenMP(*F.getParent())) &&
+         all_of(Callers, [&](const Function *Caller) {
            return targetOf(*Caller) == targetOf(F) &&
                   AttributeFuncs::areInlineCompatible(*Caller, F);
          });
@@ -80,7 +102,8 @@ std::vector<bool> chooseInlining(llvm::Module &M,
     const bool May = !F->hasFnAttribute(Attribute::AlwaysInline) &&
                      !F->hasFnAttribute(Attribute::NoInline) &&
                      !F->hasFnAttribute(Attribute::Naked) &&
-                     (!Always || mayBeAnywhere(*F, Callers));
+                     (Always ? mayBeAnywhere(*F, Callers)
+                             : !F->hasAvailableExternallyLinkage());
     if (May) {
       F->addFnAttr(Always ? Attribute::AlwaysInline : Attribute::NoInline);
       F->addFnAttr(Mark);
@@ -90,13 +113,38 @@ std::vector<bool> chooseInlining(llvm::Module &M,
   return Chosen;
 }
 
+// Calls of a function, too: what merges functions repeats their attributes
+// there.
 void forgetInlining(llvm::Module &M) {
-  for (Function &F : M)
+  for (Function &F : M) {
     if (F.hasFnAttribute(Mark)) {
       F.removeFnAttr(Mark);
       F.removeFnAttr(Attribute::AlwaysInline);
       F.removeFnAttr(Attribute::NoInline);
     }
+    for (Instruction &I : instructions(F))
+      if (auto *Call = dyn_cast<CallBase>(&I))
+        if (Call->getAttributes().hasFnAttr(Mark)) {
+          Call->removeFnAttr(Mark);
+          Call->removeFnAttr(Attribute::AlwaysInline);
+          Call->removeFnAttr(Attribute::NoInline);
+        }
+  }
+}
+
+WithoutAlwaysInline::WithoutAlwaysInline(llvm::Module &M) {
+  for (Function &F : M)
+    if (F.hasFnAttribute(Mark) && F.hasFnAttribute(Attribute::AlwaysInline) &&
+        !F.hasExactDefinition()) {
+      F.removeFnAttr(Attribute::AlwaysInline);
+      Functions.push_back(&F);
+    }
+}
+
+WithoutAlwaysInline::~WithoutAlwaysInline() {
+  for (const WeakVH &Handle : Functions)
+    if (auto *F = cast_or_null<Function>(static_cast<Value *>(Handle)))
+      F->addFnAttr(Attribute::AlwaysInline);
 }
 
 } // namespace codezero

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/IR/ValueHandle.h"
 
 #include <string>
 #include <vector>
@@ -34,6 +36,21 @@ struct InliningChoice {
 // could take in its code.
 std::vector<bool> chooseInlining(llvm::Module &M,
                                  llvm::ArrayRef<InliningChoice> Choices);
+
+// While this is there, functions that a linker may put another definition of in
+// the place of are not marked to be inlined always. The Attributor takes what
+// it finds in a function of that mark for true of every call, since it is to be
+// gone: but it is not, where no inliner comes after.
+class WithoutAlwaysInline {
+public:
+  explicit WithoutAlwaysInline(llvm::Module &M);
+  ~WithoutAlwaysInline();
+  WithoutAlwaysInline(const WithoutAlwaysInline &) = delete;
+  WithoutAlwaysInline &operator=(const WithoutAlwaysInline &) = delete;
+
+private:
+  llvm::SmallVector<llvm::WeakVH> Functions;
+};
 
 // Takes all of those marks away, so that nothing says later what was chosen.
 void forgetInlining(llvm::Module &M);

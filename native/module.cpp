@@ -207,6 +207,9 @@ bool Module::timed(function_ref<bool(Optimizer &)> Run) {
 }
 
 bool Module::runLocked(const std::string &Pipeline) {
+  std::optional<WithoutAlwaysInline> Without;
+  if (StringRef(Pipeline).contains("attributor"))
+    Without.emplace(*IR);
   return timed([&](Optimizer &O) { return O.run(*IR, Pipeline); });
 }
 

@@ -17,7 +17,8 @@ namespace codezero {
 bool isOfTarget(Attribute A) {
   static constexpr StringLiteral Names[] = {"target-cpu", "target-features",
                                             "tune-cpu", "use-soft-float"};
-  static constexpr StringLiteral Prefixes[] = {"no-builtin", "denormal-fp-"};
+  static constexpr StringLiteral Prefixes[] = {"aarch64_", "no-builtin",
+                                               "denormal-fp-"};
   if (!A.isStringAttribute())
     return is_contained({Attribute::NullPointerIsValid, Attribute::NoRedZone,
                          Attribute::NoImplicitFloat, Attribute::StrictFP},
@@ -120,6 +121,9 @@ bool hasProperty(const Module &M, StringRef Name) {
     return none_of(M, [](const Function &F) { return F.hasSection(); });
   if (Name == "no-hardening")
     return !isHardened(M);
+  if (Name == "no-coroutines")
+    return none_of(M,
+                   [](const Function &F) { return F.isPresplitCoroutine(); });
   if (Name == "no-amx")
     return none_of(M, [](const Function &F) { return hasFeature(F, "+amx"); });
   if (Name == "x86-64-elf")
@@ -127,7 +131,8 @@ bool hasProperty(const Module &M, StringRef Name) {
            M.getTargetTriple().isOSBinFormatELF();
   throw LLVMError("unknown property '" + Name.str() +
                   "': expected uniform-target, no-frame-intrinsics, "
-                  "no-sections, no-hardening, no-amx or x86-64-elf");
+                  "no-sections, no-hardening, no-coroutines, no-amx or "
+                  "x86-64-elf");
 }
 
 } // namespace codezero

@@ -200,7 +200,7 @@ def test_choices_are_kept_that_make_a_program_smaller(objective: str, twice: Pro
         listed = session.finish_list(0)
         session.keep_list(0)
         rounds = []
-        while not rounds or rounds[-1].tried:
+        while not rounds or rounds[-1].trials:
             rounds.append(session.try_inlining(2))
         assert len(rounds) > 1, "there is an end"
         best = min((r.made.cost for r in rounds if r.made), default=listed.cost)
@@ -229,8 +229,8 @@ def offered(program: Program, *, keep_speed: bool) -> int:
         session.try_lists([[settings.action("default-oz")]])
         session.keep_list(0)
         number = 0
-        while tried := session.try_inlining(4).tried:
-            number += tried
+        while trials := session.try_inlining(1).trials:
+            number += trials
         return number
 
 
@@ -321,7 +321,7 @@ def test_the_process_may_end_on_the_way(twice: Program, space_file: Callable[...
         session.begin(twice)
         session.try_lists([[0, 1]])
         session.keep_list(0)
-        assert session.try_inlining(2).tried
+        assert session.try_inlining(2).trials
 
 
 def test_what_was_chosen_is_said(twice: Program, tmp_path: Path) -> None:

@@ -210,6 +210,7 @@ FUNCTION = "define i32 @{name}(i32 %x) {attributes} {{\n{body}\n}}\n"
             "declare ptr @llvm.returnaddress(i32)\ndefine ptr @f() {\n"
             "  %a = call ptr @llvm.returnaddress(i32 0)\n  ret ptr %a\n}\n",
         ),
+        ("no-coroutines", "define void @f() presplitcoroutine {\n  ret void\n}\n"),
         ("no-sections", 'define void @f() section ".ram" {\n  ret void\n}\n'),
     ],
 )

@@ -137,6 +137,9 @@ def _print_csv(programs: Sequence[ProgramResult]) -> None:
             **_object(p),
             "passes": " ".join(p.passes),
             "functions": "; ".join(f"{name}: {' '.join(own)}" for name, own in p.functions.items()),
+            "inlining": "; ".join(f"{name}: {what}" for name, what in p.inlining.items()),
+            "codegen": " ".join(p.codegen),
+            "frame_pointers": " ".join(p.frame_pointers),
         }
         for p in programs
     ]

@@ -22,6 +22,7 @@ from codezero.compiler.program import Program
 from codezero.compiler.spaces import DEFAULT_SPACE
 from codezero.emit import IR_SUFFIXES, LIST_SUFFIX, SUFFIXES, Writer
 from codezero.env.episode import EpisodeSettings
+from codezero.env.inlining import in_words
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
@@ -297,9 +298,7 @@ def _json_object(job: Job, result: Optimized, options: Options) -> dict[str, Any
         "passes": list(result.passes),
         "pipeline": result.pipeline,
         "functions": dict(result.function_pipelines),
-        "inlining": {
-            choice.function: "always" if choice.always else "never" for choice in result.inlining
-        },
+        "inlining": in_words(result.inlining),
         "ending": result.ending,
         "codegen": [f"-{option}" for option in result.codegen],
         "frame_pointers": list(result.frame_pointers),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate, compress
 from typing import NamedTuple, TypeVar
 
@@ -235,8 +236,8 @@ class Inlined(NamedTuple):
     """All that are in force now; those of before where nothing became smaller."""
     made: Made | None
     """The program with them; None where nothing became smaller."""
-    tried: int
-    """How many choices were. None: there are no more."""
+    trials: int
+    """Times that the list was run. None: there are no choices left."""
     is_running: bool
     """As for `Tailed`."""
 
@@ -673,10 +674,12 @@ class Episode:
         ]
         parts = batches(choices, calls, costs, trials)
         if not parts:
-            return Inlined(kept.inlining, None, 0, is_running=False)
-        results = self._side_by_side(
-            lambda part, limit: self._try_choices(kept, part, limit), parts, most_work
-        )
+            return Inlined(kept.inlining, None, trials=0, is_running=False)
+
+        def try_all(parts: Sequence[Sequence[InliningChoice]]) -> list[list[_Chosen] | None]:
+            return self._side_by_side(partial(self._try_choices, kept), parts, most_work)
+
+        results = try_all(parts)
         is_running = None in results
         made = [each for result in results for each in result or ()]
         gains: dict[InliningChoice, int] = {}
@@ -686,15 +689,18 @@ class Episode:
         smallest = min([_Chosen(whole, ()), *made], key=lambda each: each.cost)
         wanted = [choice for choice in gains if gains[choice] > 0]
         wanted.sort(key=lambda choice: -gains[choice])
+        number = len(parts)
         for _ in range(ATTEMPTS):
-            if not wanted or set(wanted) == set(smallest[1]):
+            if not wanted or set(wanted) == set(smallest.choices) or is_running:
                 break
-            together = self._try_choices(kept, wanted, _Limit(math.inf))
+            (together,) = try_all([wanted])
+            number += 1
+            is_running = together is None
             if together and together[0].cost < smallest.cost:
                 smallest = together[0]
                 break
             wanted = wanted[: len(wanted) // 2]
-        tried, number = kept.tried.union(*parts), sum(map(len, parts))
+        tried = kept.tried.union(*parts)
         built, chosen = smallest
         if not chosen:
             self._kept = replace(kept, tried=tried)
@@ -709,13 +715,17 @@ class Episode:
     ) -> list[_Chosen]:
         """What the list makes with choices besides those that there are.
 
-        Nothing where none of them may be made, or where `_run_list` makes nothing.
+        Nothing where none of them may be made, `_run_list` makes nothing, or it does not verify.
         """
         limit.start()
         module = self._fresh(kept.inlining)
         chosen = tuple(compress(choices, module.choose_inlining(choices)))
         built = self._run_list(module, kept.actions, limit)[0] if chosen else None
-        return [_Chosen(built, chosen)] if built else []
+        with contextlib.suppress(LLVMError):
+            if built is not None:
+                built.ended.verify()
+                return [_Chosen(built, chosen)]
+        return []
 
     def try_tails(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> Tailed:
         """Let functions of what was kept have passes of their own.

@@ -15,6 +15,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+MOST_TOUCHED = 64
+"""Functions that a choice may touch."""
+
 Edges = Sequence[tuple[str, str, int]]
 """Direct calls: caller, callee, how many. See `codezero._native.Module.call_edges`."""
 
@@ -28,6 +31,11 @@ class InliningChoice(NamedTuple):
 
 
 Inlining: TypeAlias = tuple[InliningChoice, ...]
+
+
+def in_words(inlining: Inlining) -> dict[str, str]:
+    """``"always"`` or ``"never"``, by the functions' names."""
+    return {choice.function: "always" if choice.always else "never" for choice in inlining}
 
 
 class Calls:
@@ -81,15 +89,20 @@ class Calls:
         """The functions whose code depends on whether calls of one are inlined.
 
         Those are the function itself and those that call it; and where one of these is not there
-        any more, as it has been inlined, those that call that.
+        any more, as it has been inlined, those that call that. None where they are more than
+        `MOST_TOUCHED`: what one choice does to them could not be told.
 
         Args:
             sizes: of the functions that there are.
         """
         touched, open_ = {function}, [function]
         while open_:
-            for caller in self._callers[open_.pop()] - touched:
+            for caller in self._callers.get(open_.pop(), ()):
+                if caller in touched:
+                    continue
                 touched.add(caller)
+                if len(touched) > MOST_TOUCHED:
+                    return set()
                 if caller not in sizes:
                     open_.append(caller)
         return touched
@@ -106,6 +119,8 @@ def batches(
     taken: list[set[str]] = [set() for _ in range(number)]
     for choice in choices:
         touched = calls.touched(choice.function, sizes)
+        if not touched:
+            continue
         for batch, already in zip(chosen, taken, strict=True):
             if not touched & already:
                 batch.append(choice)

@@ -10,6 +10,7 @@ from pathlib import Path
 from codezero.compiler.program import Program
 from codezero.corpus.corpus import Corpus
 from codezero.env.episode import EpisodeSettings
+from codezero.env.inlining import in_words
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.parallel import run_all, threads_of_each
@@ -99,6 +100,12 @@ class ProgramResult:
     passes: tuple[str, ...]
     functions: Mapping[str, tuple[str, ...]]
     """Passes of single functions after those, by the functions' names."""
+    inlining: Mapping[str, str]
+    """Functions that are inlined ``always`` or ``never``, whatever that costs."""
+    codegen: tuple[str, ...]
+    """LLVM's options that the code is generated with."""
+    frame_pointers: tuple[str, ...]
+    """Names of functions that have been given one."""
 
     @property
     def ratio(self) -> float:
@@ -187,6 +194,9 @@ def evaluate(
             result.seconds,
             result.passes,
             result.functions,
+            in_words(result.inlining),
+            result.codegen,
+            result.frame_pointers,
         )
 
     threads = threads_of_each(len(tasks), jobs)

@@ -258,7 +258,11 @@ class PortfolioSearch:
         except (LLVMError, WorkerFailure):
             self._inlining_left = False
             return
-        self._count(trials if inlined.tried else 0)
+        self._count(inlined.trials)
+        if inlined.made is not None and inlined.made.cost >= self._best.cost:
+            # What has to be inlined before code is generated made it larger after all.
+            self._tails_left, self._inlining_left = [], False
+            return
         if inlined.made is not None:
             best = replace(
                 self._best,
@@ -267,7 +271,7 @@ class PortfolioSearch:
                 made=inlined.made,
             )
             self._be_best(best)
-        self._inlining_left = inlined.tried > 0
+        self._inlining_left = inlined.trials > 0
 
     def _try_tails(self, number: int, meter: Meter, most_work: float = math.inf) -> None:
         """Try the next tails after the best list, and keep what comes of them if it is better.
@@ -315,6 +319,7 @@ class PortfolioSearch:
                 (tried,) = env.try_lists([self._best.actions])
                 if tried.cost is not None:
                     env.keep_list(0)
+                    self._best = replace(self._best, actions=tried.passes)
         return env.keeps_list
 
     def _count(self, trials: int) -> None:
