@@ -42,6 +42,8 @@ SUITES ?= $(wildcard build/held-out/blas build/held-out/openblas build/held-out/
 CORPUS ?= build/reference.parquet
 results: .venv/installed
 	$(BIN)/python benchmarks/results.py $(SUITES) $(CORPUS) -o docs/results.md
+	$(BIN)/python benchmarks/results.py $(SUITES) $(CORPUS) -o docs/results-alone.md \
+	  --jobs 1 --policies agent agent:1s
 
 # Hours; see docs/corpus.md.
 reference-corpus: .venv/installed

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -28,6 +27,7 @@ from codezero.evaluation.evaluate import (
     summarize,
 )
 from codezero.files import replacing
+from codezero.parallel import available_cores
 from codezero.programs.load import LoadFailure
 from codezero.search.policy import parse_policy
 
@@ -60,18 +60,24 @@ def _is_small(program: Program) -> bool:
 
 
 def measure(
-    suites: Sequence[LoadedSuite], objective: str, protocol: str
+    suites: Sequence[LoadedSuite],
+    objective: str,
+    protocol: str,
+    policies: Sequence[str],
+    jobs: int,
 ) -> tuple[list[ProgramResult], list[SuiteResult]]:
     settings = make_settings("sound", objective, protocol)
     lists = {
         "fixed": LISTS / f"{objective}.txt",
         "fixed-codegen": LISTS / f"{objective}-codegen.txt",
     }
-    names = [f"fixed:{lists[name]}" if name in lists else name for name in POLICIES]
-    if not settings.objective.of_code:
-        names.remove(f"fixed:{lists['fixed-codegen']}")
-    policies = [parse_policy(name, settings) for name in names]
-    results, failures = evaluate(suites, policies, settings)
+    names = [
+        f"fixed:{lists[name]}" if name in lists else name
+        for name in policies
+        if settings.objective.of_code or name != "fixed-codegen"
+    ]
+    chosen = [parse_policy(name, settings) for name in names]
+    results, failures = evaluate(suites, chosen, settings, jobs=jobs)
     everywhere = [replace(result, suite=ALL) for result in results]
     return results, [*summarize(everywhere), *summarize(results, failures)]
 
@@ -112,22 +118,30 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--most", type=int, default=30, help="programs of each suite")
+    parser.add_argument("--policies", nargs="+", default=list(POLICIES), metavar="POLICY")
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="programs at a time, on all cores together; 0: one each"
+    )
     parser.add_argument("--json", type=Path, help="also every program's result")
     objectives = [objective for objective, _, _ in TASKS]
     parser.add_argument("--objective", choices=objectives, help="only this one's table")
     arguments = parser.parse_args()
     loaded = load_suites(arguments.paths, sample=arguments.most)
     suites = [sampled(suite, arguments.most) for suite in loaded]
+    cores = available_cores()
     parts = [
         HEADER.format(
-            most=arguments.most, limit=MOST_INSTRUCTIONS, cores=len(os.sched_getaffinity(0))
+            most=arguments.most,
+            limit=MOST_INSTRUCTIONS,
+            cores="1 core" if cores == 1 else f"{cores} cores",
+            programs="as many programs" if not arguments.jobs else f"{arguments.jobs} program{'s' * (arguments.jobs > 1)}",
         )
     ]
     details = {}
     for objective, protocol, baseline in TASKS:
         if arguments.objective not in (None, objective):
             continue
-        results, summary = measure(suites, objective, protocol)
+        results, summary = measure(suites, objective, protocol, arguments.policies, arguments.jobs)
         details[objective] = [asdict(result) for result in results]
         agent = next(r.policy for r in results if r.policy.startswith("agent:"))
         slowest = statistics.quantiles(
@@ -153,13 +167,13 @@ Written by `python benchmarks/results.py` from the agents of this checkout (`mak
 Ratios are -Oz over ours: above 1 is smaller. *geomean*, *min*, *max*: of what a user gets, which
 falls back to -Oz; *by itself*: before that, as Table D6 of the paper has it; *as small*: programs
 on which the policy by itself ties or beats -Oz; *s*: seconds a program, measuring included, on
-{cores} cores with as many programs at a time. At most {most} programs of each suite, chosen by a
+{cores} with {programs} at a time. At most {most} programs of each suite, chosen by a
 hash of their names among those of up to {limit:,} instructions before optimisation. No suite was
 trained on, nor chose a checkpoint or a list; of a corpus it is the test split. *none* is -O0;
 *fixed* is the best list that `codezero search fixed` found on training programs
 (`benchmarks/lists`), and `text-codegen.txt` the same with one way to generate code for all
-programs; *agent* is one trial: a few lists of its portfolio, some for each function, and for
-machine code a few ways to generate it and frame pointers. What it does about the code of -Oz's own
+programs; *agent* is one trial: a few lists of its portfolio, choices about inlining under the
+best of them, and for machine code a few ways to generate it and frame pointers. What it does about the code of -Oz's own
 result, where no list is smaller, is not *by itself*. A time that is given limits the search for one
 program, but not the trial that it begins with. The lists that the space has as actions are in reach
 of *random* and *greedy*, too.

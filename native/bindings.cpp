@@ -49,6 +49,14 @@ nb::dict toDict(const Numbers &ByName) {
   return Dict;
 }
 
+nb::list toList(const std::vector<std::string> &Names) {
+  nb::list List;
+  for (const std::string &Name : Names)
+    if (const auto Text = toText(Name))
+      List.append(Text);
+  return List;
+}
+
 nb::list toList(const std::vector<CallEdge> &Edges) {
   nb::list List;
   for (const CallEdge &Edge : Edges) {
@@ -350,6 +358,20 @@ NB_MODULE(_native, M) {
           "many), in the\n"
           "order of the module. Left out is what has no name, or one that is "
           "not UTF-8.")
+      .def(
+          "inline_definitions",
+          [](const Module &Self) { return toList(Self.inlineDefinitions()); },
+          "Names of functions that have a body to be inlined and nothing "
+          "else, as C's\n"
+          "``inline`` has it: one of the same name is to be in another file, "
+          "and is not,\n"
+          "where someone forgot it. Those of C's library and of C++ are left "
+          "out.")
+      .def(
+          "undefined_functions",
+          [](const Module &Self) { return toList(Self.undefinedFunctions()); },
+          "Names of functions that are referred to, and have to be in another "
+          "file.")
       .def("verify", &Module::verify, WithoutGIL(),
            "Raises `VerificationError` if the IR is broken.")
       .def("add_size_attributes", &Module::addSizeAttributes, WithoutGIL(),

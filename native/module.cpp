@@ -5,6 +5,7 @@
 #include "optimizer.h"
 #include "properties.h"
 
+#include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/DiagnosticInfo.h"
@@ -347,6 +348,30 @@ std::map<std::string, uint64_t> Module::instructionCounts() const {
 std::vector<CallEdge> Module::callEdges() const {
   std::lock_guard Lock(Owner->Mutex);
   return codezero::callEdges(*IR);
+}
+
+std::vector<std::string> Module::inlineDefinitions() const {
+  std::lock_guard Lock(Owner->Mutex);
+  const TargetLibraryInfoImpl Known(IR->getTargetTriple());
+  const TargetLibraryInfo Libraries(Known);
+  std::vector<std::string> Names;
+  for (const Function &F : *IR) {
+    LibFunc Function;
+    // C++ has such bodies only of templates that are instantiated elsewhere.
+    if (F.hasAvailableExternallyLinkage() && !F.getName().starts_with("_Z") &&
+        !F.getName().starts_with("?") && !Libraries.getLibFunc(F, Function))
+      Names.push_back(F.getName().str());
+  }
+  return Names;
+}
+
+std::vector<std::string> Module::undefinedFunctions() const {
+  std::lock_guard Lock(Owner->Mutex);
+  std::vector<std::string> Names;
+  for (const Function &F : *IR)
+    if (F.isDeclarationForLinker() && !F.isIntrinsic() && !F.use_empty())
+      Names.push_back(F.getName().str());
+  return Names;
 }
 
 bool Module::tellsFunctionSizes() const {

@@ -96,6 +96,11 @@ public:
   // The same, by name, but those without one.
   std::map<std::string, uint64_t> instructionCounts() const;
   std::vector<CallEdge> callEdges() const;
+  // Functions whose body is there to be inlined alone, by C's rules: that of
+  // the linker is to be in another file, and is not, where someone forgot it.
+  std::vector<std::string> inlineDefinitions() const;
+  // Functions that are referred to, and that the linker has to find elsewhere.
+  std::vector<std::string> undefinedFunctions() const;
   // Whether functionSizes has something to say of objects for the target.
   bool tellsFunctionSizes() const;
   uint64_t textSize(const CompileOptions &Options) const;

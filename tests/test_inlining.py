@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,42 @@ def test_what_was_chosen_is_said(twice: Program, tmp_path: Path) -> None:
     assert ours == plain
     (listed,) = json.loads(run("--json", "--objective", "instructions", "-o", tmp_path / "x.txt"))
     assert listed["inlining"] == {}, "a list is all that opt needs"
+
+
+INLINE_ALONE = """
+inline int clamp(int x) { return x < 0 ? 0 : x > 255 ? 255 : x; }
+int sum(const int *p, int n) { int s = 0; for (int i = 0; i < n; i++) s += clamp(p[i]); return s; }
+int main(void) { int p[] = {1, -5, 999}; return sum(p, 3) == 256 ? 0 : 1; }
+"""
+"""Links at -Oz, which inlines the call, and not at -O0: ``clamp`` is in no object."""
+
+
+def test_what_links_with_oz_links(tmp_path: Path) -> None:
+    (tmp_path / "alone.c").write_text(INLINE_ALONE)
+    run = partial(subprocess.run, cwd=tmp_path, check=True)
+    run([CLANG.require(), "-Oz", "alone.c", "-o", "baseline"])
+    for objective in ("text", "instructions"):
+        for search in (["--search", "greedy", "--budget", "200ms"], ["--budget", "300ms"]):
+            command = [sys.executable, "-m", "codezero", "optimize", "alone.c", "-o", "ours.o"]
+            run([*command, "--objective", objective, *search], stdout=subprocess.DEVNULL)
+            run([CLANG.require(), "ours.o", "-o", "ours"])
+            run(["./ours"])
+
+
+def test_a_call_of_what_may_be_nowhere_is_no_result(
+    tmp_path: Path, load: Callable[..., Program]
+) -> None:
+    (tmp_path / "alone.c").write_text(INLINE_ALONE)
+    program, settings = load(tmp_path / "alone.c"), make_settings("sound", "text", "clang")
+    sroa, inline = settings.action("sroa"), settings.action("inline")
+    with Session(settings) as session:
+        session.begin(program)
+        without, with_ = session.try_lists([[sroa], [sroa, inline]])
+        assert without.cost is None and with_.cost is not None
+        session.begin(program)
+        session.replay([sroa])
+        with pytest.raises(LLVMError, match="clamp"):
+            session.finish()
 
 
 def test_choices_are_fuzzed(twice: Program) -> None:

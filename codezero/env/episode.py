@@ -396,6 +396,8 @@ class Episode:
         self._inlining: Inlining = ()
         self._calls: Calls | None = None
         """Of the program at the start, if they have been looked at."""
+        self._may_be_missing: frozenset[str] | None = None
+        """Functions that the result must not refer to, if they have been looked for."""
         self._tried: list[tuple[_Built | None, Tried]] = []
         self._kept: _Kept | None = None
         self._finish_matters: bool | None = None
@@ -426,7 +428,7 @@ class Episode:
         before, self._program = self._program, program
         if before is None or self._optimized is None or before.key != program.key:
             self._optimized, self._baseline_object, self._kept = None, None, None
-            self._calls = None
+            self._calls, self._may_be_missing = None, None
             self._baseline_seconds = math.inf
             self._finish_matters = None
         self._inlining = inlining
@@ -842,6 +844,7 @@ class Episode:
         changed = module.run(FINISH)
         changed |= self._end(module)
         module.verify()
+        self._check_references(module)
         return self._made(changed, module, self._measure(module))
 
     def _hand_over(self, built: _Built) -> Made:
@@ -865,7 +868,23 @@ class Episode:
             ended = module.clone()
             changed = bool(self._finish_matters) and ended.run(FINISH)
             changed |= self._end(ended)
+        self._check_references(ended)
         return _Built(module, ended, changed, self._measure_or_initial(ended))
+
+    def _check_references(self, module: Module) -> None:
+        """Raises `LLVMError` for a program that may not link where the baseline does.
+
+        A function that C has as ``inline`` alone is in no object: a call of it that is not inlined
+        is of one in another file, if there is one.
+        """
+        if self._may_be_missing is None:
+            names = self._fresh().inline_definitions()
+            known = self._baseline().undefined_functions() if names else []
+            self._may_be_missing = frozenset(names).difference(known)
+        if self._may_be_missing:
+            missing = self._may_be_missing.intersection(module.undefined_functions())
+            if missing:
+                raise LLVMError(f"a call of {min(missing)} is left, which may be nowhere")
 
     def _end(self, module: Module) -> bool:
         """Run what every list ends with; whether that changed anything."""
