@@ -113,6 +113,12 @@ def losses(results: Sequence[ProgramResult], policy: str) -> str:
     return "\n".join(lines)
 
 
+def programs_at_a_time(jobs: int) -> str:
+    if not jobs:
+        return "as many programs"
+    return "1 program" if jobs == 1 else f"{jobs} programs"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
@@ -134,7 +140,7 @@ def main() -> None:
             most=arguments.most,
             limit=MOST_INSTRUCTIONS,
             cores="1 core" if cores == 1 else f"{cores} cores",
-            programs="as many programs" if not arguments.jobs else f"{arguments.jobs} program{'s' * (arguments.jobs > 1)}",
+            programs=programs_at_a_time(arguments.jobs),
         )
     ]
     details = {}
@@ -173,10 +179,10 @@ trained on, nor chose a checkpoint or a list; of a corpus it is the test split. 
 *fixed* is the best list that `codezero search fixed` found on training programs
 (`benchmarks/lists`), and `text-codegen.txt` the same with one way to generate code for all
 programs; *agent* is one trial: a few lists of its portfolio, choices about inlining under the
-best of them, and for machine code a few ways to generate it and frame pointers. What it does about the code of -Oz's own
-result, where no list is smaller, is not *by itself*. A time that is given limits the search for one
-program, but not the trial that it begins with. The lists that the space has as actions are in reach
-of *random* and *greedy*, too.
+best of them, and for machine code a few ways to generate it and frame pointers. What it does about
+the code of -Oz's own result, where no list is smaller, is not *by itself*. A time that is given
+limits the search for one program, but not the trial that it begins with. The lists that the space
+has as actions are in reach of *random* and *greedy*, too.
 """
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ class DriverSettings(NamedTuple):
     """Fail where the object would be clang's own for a fault of ours."""
     keep_speed: bool = False
     """Do without passes that make a program smaller by making it slower."""
-    effort: float = 3.0
+    effort: float = 2.0
     """How many times as long as -Oz's optimiser and code generator ours may take."""
     seconds: float = 20.0
     """Wall time after which the best so far is taken: for the largest sources."""
