@@ -662,10 +662,8 @@ class Episode:
         assert self._kept is not None, "no list was kept"
         kept, whole = self._kept, self._kept.whole
         self._tried = []
-        calls, costs = (
-            self._calls_at_start(),
-            self._costs_by_function(whole.module, whole.measured.code),
-        )
+        calls = self._calls_at_start()
+        costs = self._costs_by_function(whole.module, whole.measured.code)
         is_chosen = {choice.function for choice in kept.inlining}
         choices = [
             choice
