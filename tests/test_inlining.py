@@ -128,11 +128,74 @@ def test_nothing_says_later_what_was_chosen() -> None:
             "  ret i32 %y\n}\n",
             True,
         ),
+        (
+            "declare void @h() noduplicate\ndefine i32 @f(i32 %x) {\n  call void @h()\n"
+            "  ret i32 %x\n}\n",
+            True,
+        ),
+        ('define i32 @f(i32 %x) {\n  call void asm "label:", ""()\n  ret i32 %x\n}\n', True),
+        (SMALL.replace(" {", ' "loader-replaceable" {'), True),
+        (SMALL.replace(" {", ' "aarch64_pstate_sm_body" {'), True),
+        (
+            "declare ptr @llvm.returnaddress(i32)\ndefine internal ptr @where() alwaysinline {\n"
+            "  %p = call ptr @llvm.returnaddress(i32 0)\n  ret ptr %p\n}\n"
+            "define i32 @f(i32 %x) {\n  %p = call ptr @where()\n  %y = ptrtoint ptr %p to i32\n"
+            "  ret i32 %y\n}\n",
+            True,
+        ),
+        (
+            SMALL.replace("define", "define linkonce_odr")
+            + '!llvm.module.flags = !{!0}\n!0 = !{i32 7, !"openmp", i32 51}\n',
+            True,
+        ),
     ],
 )
 def test_what_may_not_be_chosen_is_not(body: str, never: bool) -> None:
     assert module_of(CALLERS + body).choose_inlining([("f", ALWAYS)]) == [False]
     assert module_of(CALLERS + body).choose_inlining([("f", NEVER)]) == [never]
+
+
+def test_what_has_no_code_here_is_not_left_to_be_called() -> None:
+    body = SMALL.replace("define", "define available_externally")
+    assert module_of(CALLERS + body).choose_inlining([("f", NEVER)]) == [False]
+    assert module_of(CALLERS + body).choose_inlining([("f", ALWAYS)]) == [True]
+
+
+def test_calls_of_merged_functions_lose_the_mark() -> None:
+    twins = "".join(
+        f"define i32 @t{k}(i32 %x) {{\n  %y = mul i32 %x, %x\n  %z = xor i32 %y, 77\n"
+        "  %w = udiv i32 %z, 13\n  call void @g()\n  ret i32 %w\n}\n"
+        for k in range(2)
+    )
+    for always in (ALWAYS, NEVER):
+        module = module_of("declare void @g()\n" + twins)
+        assert module.choose_inlining([("t0", always), ("t1", always)]) == [True, True]
+        assert module.run_merging("mergefunc", "functions")
+        assert ("t1", "t0", 1) in module.call_edges()
+        module.forget_inlining()
+        text = module.ir()
+        assert "codezero" not in text and "noinline" not in text and "alwaysinline" not in text
+
+
+@pytest.mark.parametrize("attributor", ["attributor-light", "cgscc(attributor-light-cgscc)"])
+def test_the_attributor_believes_nothing_of_what_a_linker_may_replace(attributor: str) -> None:
+    """It takes a function that is always inlined for gone, and another may be linked."""
+    texts = {}
+    for linkage in ("linkonce_odr", "internal"):
+        body = SMALL.replace("define", f"define {linkage}")
+        for marked in (False, True):
+            module = module_of(CALLERS + body)
+            if marked:
+                assert module.choose_inlining([("f", ALWAYS)]) == [True]
+            module.run(attributor)
+            module.forget_inlining()
+            texts[linkage, marked] = module.ir()
+    assert texts["linkonce_odr", True] == texts["linkonce_odr", False]
+    module = module_of(CALLERS + SMALL.replace("define", "define linkonce_odr"))
+    module.choose_inlining([("f", ALWAYS)])
+    module.run(attributor)
+    module.run("cgscc(inline)")
+    assert is_inlined(module, "a", "f"), "it has its mark again"
 
 
 def test_a_function_is_chosen_once() -> None:
