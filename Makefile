@@ -32,7 +32,7 @@ wheel: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py
 
-FUZZ ?= examples
+FUZZ ?= $(wildcard examples/*.c examples/*.cpp examples/*.m examples/*.f90 examples/*.rs)
 fuzz: .venv/installed
 	$(BIN)/codezero fuzz $(FUZZ) --execute
 

@@ -94,6 +94,7 @@ def lines_of(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
+@pytest.mark.long
 def test_nothing_stays_of_a_run_on_two_devices_that_is_killed(
     training_corpus: Path, tmp_path: Path
 ) -> None:

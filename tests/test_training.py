@@ -66,6 +66,7 @@ class Greedy:
         return self._actor.act(*where, greedy=True)
 
 
+@pytest.mark.long
 def test_the_loop_finds_the_best_return_of_a_toy_problem(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     began = time.process_time()
@@ -500,6 +501,7 @@ def test_an_exported_policy_decides_as_the_trained_one(trained: Path, tmp_path: 
     assert description["task"]["passes"] == [p.name for p in settings.space.passes]
 
 
+@pytest.mark.long
 def test_a_run_starts_from_an_agent(training_corpus: Path, trained: Path, tmp_path: Path) -> None:
     """Its policy goes on as it was; what the policy's file lacks learns before the first update."""
     agent, run = tmp_path / "agent", tmp_path / "run"
@@ -641,6 +643,7 @@ def test_an_agent_is_a_policy_like_others(trained: Path, tmp_path: Path) -> None
     assert done.returncode == 2 and "is no training run" in done.stderr
 
 
+@pytest.mark.long
 def test_an_agent_that_was_trained_to_see_more_is_shown_it(
     training_corpus: Path, tmp_path: Path
 ) -> None:
@@ -675,6 +678,7 @@ def test_an_agent_that_was_trained_to_see_more_is_shown_it(
     assert json.loads(done.stdout)["programs"][0]["ratio"] >= 1.0
 
 
+@pytest.mark.long
 def test_a_finished_run_goes_on_to_more_steps_and_under_its_own_settings(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -705,6 +709,7 @@ def test_a_run_that_was_ended_before_its_first_checkpoint_begins_anew(
     assert [line["step"] for line in lines].count(0) == 1 and lines[-1]["step"] < 400
 
 
+@pytest.mark.long
 def test_lists_go_with_the_run(training_corpus: Path, tmp_path: Path) -> None:
     passes, run = tmp_path / "passes.txt", tmp_path / "run"
     passes.write_text("mem2reg\ninstcombine\n")
@@ -722,6 +727,7 @@ def test_lists_go_with_the_run(training_corpus: Path, tmp_path: Path) -> None:
     assert len(taken) and (taken == space.action("mem2reg")).all()
 
 
+@pytest.mark.long
 def test_an_agent_may_learn_to_restart(training_corpus: Path, tmp_path: Path) -> None:
     run, agent = tmp_path / "run", tmp_path / "agent"
     shares = ("--rollouts.random-share", "1", "--rollouts.restart-share", "0.5")
@@ -774,6 +780,7 @@ def test_the_curve_of_a_run_is_drawn(trained: Path, tmp_path: Path) -> None:
         assert done.returncode == 2 and message in done.stderr
 
 
+@pytest.mark.long
 def test_an_agent_has_the_precision_that_is_asked_for(trained: Path, tmp_path: Path) -> None:
     from codezero.agents.agent import Agent
 
