@@ -359,6 +359,25 @@ NB_MODULE(_native, M) {
           "order of the module. Left out is what has no name, or one that is "
           "not UTF-8.")
       .def(
+          "inlinable_functions",
+          [](const Module &Self) {
+            std::vector<Inlinable> Found;
+            {
+              nb::gil_scoped_release Release;
+              Found = Self.inlinableFunctions();
+            }
+            nb::dict Functions;
+            for (const Inlinable &Each : Found)
+              if (const auto Name = toText(Each.Function))
+                Functions[Name] = Each.Disappears;
+            return Functions;
+          },
+          "Names of functions that `choose_inlining` can have inlined always, "
+          "and whether\n"
+          "nothing is left of one where all its calls are: no other object "
+          "counts on it, and\n"
+          "nothing has its address.")
+      .def(
           "inline_definitions",
           [](const Module &Self) { return toList(Self.inlineDefinitions()); },
           "Names of functions that have a body to be inlined and nothing "

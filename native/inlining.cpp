@@ -94,16 +94,40 @@ static bool mayBeAnywhere(Function &F, ArrayRef<const Function *> Callers) {
          });
 }
 
+// Whether that has been decided, by whoever wrote it or by us.
+static bool isChosen(const Function &F) {
+  return F.hasFnAttribute(Attribute::AlwaysInline) ||
+         F.hasFnAttribute(Attribute::NoInline) ||
+         F.hasFnAttribute(Attribute::Naked);
+}
+
+static bool mayChooseAlways(Function &F, ArrayRef<const Function *> Callers) {
+  return !isChosen(F) && mayBeAnywhere(F, Callers);
+}
+
+static bool mayChooseNever(const Function &F) {
+  return !isChosen(F) && !F.hasAvailableExternallyLinkage();
+}
+
+std::vector<Inlinable> inlinableFunctions(llvm::Module &M) {
+  const auto Callers = differing(M);
+  std::vector<Inlinable> Found;
+  for (Function &F : M)
+    if (!F.isDeclaration() && F.hasName() && mayChooseAlways(F, Callers))
+      Found.push_back({F.getName().str(),
+                       F.isDiscardableIfUnused() &&
+                           !F.hasAvailableExternallyLinkage() &&
+                           !F.hasAddressTaken()});
+  return Found;
+}
+
 std::vector<bool> chooseInlining(llvm::Module &M,
                                  ArrayRef<InliningChoice> Choices) {
   const auto Callers = differing(M);
   std::vector<bool> Chosen;
   for (const auto &[F, Always] : Choices) {
-    const bool May = !F->hasFnAttribute(Attribute::AlwaysInline) &&
-                     !F->hasFnAttribute(Attribute::NoInline) &&
-                     !F->hasFnAttribute(Attribute::Naked) &&
-                     (Always ? mayBeAnywhere(*F, Callers)
-                             : !F->hasAvailableExternallyLinkage());
+    const bool May = Always ? mayChooseAlways(*F, Callers)
+                            : mayChooseNever(*F);
     if (May) {
       F->addFnAttr(Always ? Attribute::AlwaysInline : Attribute::NoInline);
       F->addFnAttr(Mark);

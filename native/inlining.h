@@ -25,6 +25,16 @@ struct CallEdge {
 
 std::vector<CallEdge> callEdges(const llvm::Module &M);
 
+// A function that may be chosen to be inlined always.
+struct Inlinable {
+  std::string Function;
+  // Whether nothing is left of it where all calls of it are inlined: no other
+  // object counts on it, and nothing has its address.
+  bool Disappears;
+};
+
+std::vector<Inlinable> inlinableFunctions(llvm::Module &M);
+
 struct InliningChoice {
   llvm::Function *F;
   bool Always;
@@ -53,6 +63,7 @@ private:
 };
 
 // Takes all of those marks away, so that nothing says later what was chosen.
+// Looks at every instruction.
 void forgetInlining(llvm::Module &M);
 
 } // namespace codezero

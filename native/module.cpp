@@ -156,8 +156,10 @@ std::unique_ptr<Module> Module::clone() const {
   std::lock_guard Lock(Owner->Mutex);
   auto CopyOwner = std::make_unique<Context>();
   auto Copy = copyInto(CopyOwner->LLVM, *IR);
-  return std::unique_ptr<Module>(
+  auto Clone = std::unique_ptr<Module>(
       new Module(std::move(CopyOwner), std::move(Copy)));
+  Clone->HasChosenInlining = HasChosenInlining;
+  return Clone;
 }
 
 static Function &findDefinition(llvm::Module &M, StringRef Name) {
@@ -350,6 +352,11 @@ std::vector<CallEdge> Module::callEdges() const {
   return codezero::callEdges(*IR);
 }
 
+std::vector<Inlinable> Module::inlinableFunctions() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return codezero::inlinableFunctions(*IR);
+}
+
 std::vector<std::string> Module::inlineDefinitions() const {
   std::lock_guard Lock(Owner->Mutex);
   const TargetLibraryInfoImpl Known(IR->getTargetTriple());
@@ -468,12 +475,16 @@ std::vector<bool> Module::chooseInlining(
   SmallVector<InliningChoice> Found;
   for (const auto &[Name, Always] : Choices)
     Found.push_back({&findDefinition(*IR, Name), Always});
-  return codezero::chooseInlining(*IR, Found);
+  auto Chosen = codezero::chooseInlining(*IR, Found);
+  HasChosenInlining |= is_contained(Chosen, true);
+  return Chosen;
 }
 
 void Module::forgetInlining() {
   std::lock_guard Lock(Owner->Mutex);
-  codezero::forgetInlining(*IR);
+  if (HasChosenInlining)
+    codezero::forgetInlining(*IR);
+  HasChosenInlining = false;
 }
 
 std::string Module::bitcode() const {

@@ -95,7 +95,9 @@ public:
   std::vector<FunctionSummary> functions() const;
   // The same, by name, but those without one.
   std::map<std::string, uint64_t> instructionCounts() const;
+  // See inlining.h for both.
   std::vector<CallEdge> callEdges() const;
+  std::vector<Inlinable> inlinableFunctions() const;
   // Functions whose body is there to be inlined alone, by C's rules: that of
   // the linker is to be in another file, and is not, where someone forgot it.
   std::vector<std::string> inlineDefinitions() const;
@@ -148,6 +150,8 @@ private:
   std::unique_ptr<Target> OptimizerTarget;
   std::unique_ptr<Optimizer> Passes;
   double PassSeconds = 0;
+  // Whether there may be marks for forgetInlining.
+  bool HasChosenInlining = false;
 };
 
 } // namespace codezero

@@ -33,6 +33,7 @@ from codezero.soundness.fuzz import policy_cases, random_cases
 from codezero.soundness.sequence import InliningStep, SequenceRunner, Verdict
 
 ALWAYS, NEVER = True, False
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 TWICE = """
 #include <stdio.h>
@@ -198,6 +199,30 @@ def test_the_attributor_believes_nothing_of_what_a_linker_may_replace(attributor
     assert is_inlined(module, "a", "f"), "it has its mark again"
 
 
+@pytest.mark.parametrize(
+    ("body", "disappears"),
+    [
+        (SMALL, False),  # another file may call it
+        (SMALL.replace("define", "define internal"), True),
+        (SMALL.replace("define", "define linkonce_odr"), True),
+        (SMALL.replace("define", "define weak_odr"), False),
+        (SMALL.replace("define", "define available_externally"), False),
+        (SMALL.replace("define", "define internal") + "@table = global ptr @f\n", False),
+    ],
+)
+def test_what_is_left_of_a_function_that_is_inlined(body: str, disappears: bool) -> None:
+    assert module_of(CALLERS + body).inlinable_functions() == {
+        "a": False,
+        "b": False,
+        "f": disappears,
+    }
+    module = module_of(CALLERS + body)
+    assert module.choose_inlining([("f", ALWAYS)]) == [True]
+    assert "f" not in module.inlinable_functions(), "it is chosen"
+    module.run("default<Oz>")
+    assert ("f" not in module.instruction_counts()) == (disappears or "available" in body)
+
+
 def test_a_function_is_chosen_once() -> None:
     module = module_of(CALLERS + SMALL)
     assert module.choose_inlining([("f", NEVER), ("f", ALWAYS), ("f", NEVER)]) == [
@@ -214,21 +239,27 @@ EDGES = [("main", "a", 1), ("main", "b", 1), ("a", "leaf", 1), ("b", "leaf", 2),
 
 
 def test_what_there_is_to_choose() -> None:
-    calls = Calls([*EDGES, ("r", "r", 1)], {"a": 9, "b": 20, "leaf": 3, "far": 5})
-    assert calls and not Calls([("r", "r", 1)], {}) and not Calls([], {})
+    inlinable = {"a": False, "leaf": True, "far": True, "r": True, "c": True}
+    calls = Calls([*EDGES, ("r", "r", 1)], {"a": 9, "b": 20, "leaf": 3, "far": 5}, inlinable)
+    assert calls and not Calls([("r", "r", 1)], {}, inlinable) and not Calls([], {}, {})
+    assert calls.most_likely() == 2, "leaf and far: nobody else calls r, and nobody c"
     left = [("main", "a", 1), ("main", "leaf", 3), ("c", "far", 2)]
     sizes = {"main": 90, "a": 30, "leaf": 10, "far": 10, "c": 10}
-    assert calls.choices(left, sizes) == [
-        InliningChoice("a", ALWAYS),
+    choices = calls.choices(left, sizes)
+    assert choices == [
         InliningChoice("far", ALWAYS),
         InliningChoice("leaf", ALWAYS),
+        InliningChoice("a", ALWAYS),  # which stays
         InliningChoice("b", NEVER),  # all three were inlined once
         InliningChoice("far", NEVER),
     ]
+    assert [choice for choice in choices if calls.is_likely(choice)] == choices[:2]
+    unknown = [("main", "b", 1)]
+    assert InliningChoice("b", ALWAYS) not in calls.choices(unknown, sizes), "it cannot be"
 
 
 def test_what_choices_touch() -> None:
-    calls = Calls(EDGES, {})
+    calls = Calls(EDGES, {}, {})
     everywhere = dict.fromkeys(("main", "a", "b", "c", "leaf", "far"), 10)
     assert calls.touched("leaf", everywhere) == {"leaf", "a", "b"}
     without_a = {name: size for name, size in everywhere.items() if name != "a"}
@@ -259,7 +290,7 @@ def test_choices_are_kept_that_make_a_program_smaller(objective: str, twice: Pro
     actions = [settings.action(name) for name in LIST]
     with Session(settings, threads=2, for_objects=objective != "instructions") as session:
         session.begin(twice)
-        assert session.has_calls()
+        assert session.likely_choices() == 2, "init and step"
         (tried,) = session.try_lists([actions])
         listed = session.finish_list(0)
         session.keep_list(0)
@@ -308,7 +339,7 @@ def test_without_calls_there_is_nothing_to_choose() -> None:
     settings = make_settings("sound", "instructions", "clang")
     with Session(settings) as session:
         session.begin(program)
-        assert not session.has_calls()
+        assert session.likely_choices() is None
         session.try_lists([[0]])
         session.keep_list(0)
         assert session.try_inlining(3) == ((), None, 0, False)
@@ -327,17 +358,48 @@ class Replayed:
         return self._found
 
 
-def test_a_trial_chooses_what_is_inlined(twice: Program) -> None:
+def test_a_trial_chooses_what_is_inlined(load: Callable[..., Program]) -> None:
+    sha256 = load(EXAMPLES / "sha256.c")
     settings = make_settings("sound", "instructions", "clang")
     policy = parse_policy("agent", settings)
     with Session(settings, threads=2) as session:
-        found = policy.run(session, twice, np.random.default_rng(0))
+        found = policy.run(session, sha256, np.random.default_rng(0))
         assert found.inlining and found.made is not None
-        again = optimize(twice, Replayed(found), session, np.random.default_rng(0))
+        assert all(choice.always for choice in found.inlining), "what is likely to help"
+        again = optimize(sha256, Replayed(found), session, np.random.default_rng(0))
         assert again.bitcode == found.made.bitcode and again.inlining == found.inlining
         assert again.cost == found.cost < again.costs.baseline
         whole = parse_policy("agent-whole", settings)
-        assert not whole.run(session, twice, np.random.default_rng(0)).inlining, "one list"
+        assert not whole.run(session, sha256, np.random.default_rng(0)).inlining, "one list"
+
+
+def test_a_trial_without_likely_choices_has_more_lists(
+    load: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the time that they would take."""
+    settings = make_settings("sound", "instructions", "clang")
+    lists, choices = [], []
+    try_lists, try_inlining = Session.try_lists, Session.try_inlining
+
+    def count_lists(self: Session, tried: Any, most_work: float) -> Any:
+        lists[-1] += len(tried)
+        return try_lists(self, tried, most_work)
+
+    def count_choices(self: Session, *arguments: Any, **options: Any) -> Inlined:
+        inlined = try_inlining(self, *arguments, **options)
+        choices[-1] += inlined.trials
+        return inlined
+
+    monkeypatch.setattr(Session, "try_lists", count_lists)
+    monkeypatch.setattr(Session, "try_inlining", count_choices)
+    sha256 = load(EXAMPLES / "sha256.c")
+    open_to_all = Module.parse(sha256.bitcode).ir().replace("define internal", "define")
+    for program in (sha256, replace(sha256, bitcode=module_of(open_to_all).bitcode())):
+        lists.append(0)
+        choices.append(0)
+        with Session(settings) as session:
+            parse_policy("agent", settings).run(session, program, np.random.default_rng(0))
+    assert choices[0] > choices[1] == 0 and lists[0] < lists[1]
 
 
 def test_a_trial_with_little_time_has_no_such_choices(
@@ -345,7 +407,7 @@ def test_a_trial_with_little_time_has_no_such_choices(
 ) -> None:
     calls = []
 
-    def try_inlining(self: Session, *arguments: Any) -> Inlined:
+    def try_inlining(self: Session, *arguments: Any, **_: Any) -> Inlined:
         calls.append(arguments)
         return Inlined((), None, 0, is_running=False)
 
@@ -388,9 +450,9 @@ def test_the_process_may_end_on_the_way(twice: Program, space_file: Callable[...
         assert session.try_inlining(2).trials
 
 
-def test_what_was_chosen_is_said(twice: Program, tmp_path: Path) -> None:
-    (tmp_path / "twice.c").write_text(TWICE)
-    command = [sys.executable, "-m", "codezero", "optimize", tmp_path / "twice.c"]
+def test_what_was_chosen_is_said(tmp_path: Path) -> None:
+    source = EXAMPLES / "sha256.c"
+    command = [sys.executable, "-m", "codezero", "optimize", source]
 
     def run(*options: object) -> str:
         words = list(map(str, [*command, *options]))
@@ -400,7 +462,7 @@ def test_what_was_chosen_is_said(twice: Program, tmp_path: Path) -> None:
     assert told["inlining"] and {*told["inlining"].values()} <= {"always", "never"}
     assert "codezero-inlining" not in (tmp_path / "x.ll").read_text()
     subprocess.run([CLANG.require(), tmp_path / "x.ll", "-o", tmp_path / "ours"], check=True)
-    subprocess.run([CLANG.require(), tmp_path / "twice.c", "-o", tmp_path / "plain"], check=True)
+    subprocess.run([CLANG.require(), source, "-o", tmp_path / "plain"], check=True)
     ours, plain = (subprocess.check_output([tmp_path / name]) for name in ("ours", "plain"))
     assert ours == plain
     (listed,) = json.loads(run("--json", "--objective", "instructions", "-o", tmp_path / "x.txt"))
@@ -443,7 +505,7 @@ def test_a_call_of_what_may_be_nowhere_is_no_result(
             session.finish()
 
 
-def test_choices_are_fuzzed(twice: Program) -> None:
+def test_choices_are_fuzzed(twice: Program, load: Callable[..., Program]) -> None:
     settings = make_settings("sound", "instructions", "clang")
     cases = random_cases([twice], settings.space, 40, 10, seed=0)
     assert any(isinstance(step, InliningStep) for case in cases for step in case.steps)
@@ -451,6 +513,7 @@ def test_choices_are_fuzzed(twice: Program) -> None:
     for case in cases[:8]:
         outcome = runner.run(case.program, settings.protocol, case.steps, case.generation)
         assert outcome.verdict in (Verdict.PASSED, Verdict.GREW), case
-    (chosen,) = policy_cases([twice], parse_policy("agent", settings), settings)
+    sha256 = load(EXAMPLES / "sha256.c")
+    (chosen,) = policy_cases([sha256], parse_policy("agent", settings), settings)
     assert isinstance(chosen.steps[0], InliningStep) and isinstance(chosen.steps[0].function, str)
     assert str(chosen.steps[0]).split()[0] in ("always", "never")

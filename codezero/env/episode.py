@@ -428,7 +428,7 @@ class Episode:
         before, self._program = self._program, program
         if before is None or self._optimized is None or before.key != program.key:
             self._optimized, self._baseline_object, self._kept = None, None, None
-            self._calls, self._may_be_missing = None, None
+            self._calls = self._may_be_missing = None
             self._baseline_seconds = math.inf
             self._finish_matters = None
         self._inlining = inlining
@@ -550,8 +550,7 @@ class Episode:
 
     def features(self) -> Features:
         """Of the program that the episode began with."""
-        initial = self._state.module if self._state.is_start else self._fresh()
-        return Features(_features(initial), _features(self._baseline()))
+        return Features(_features(self._at_start()), _features(self._baseline()))
 
     def try_lists(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> list[Tried]:
         """What some lists of passes make of the program, each from the start; see `finish_list`.
@@ -559,6 +558,7 @@ class Episode:
         Args:
             most_work: see `Session.try_lists`.
         """
+        self._missing_with_oz()  # before threads ask for it
         if self._finish_matters is None:
             self._finish_matters = self._fresh().run(FINISH)
         results = self._side_by_side(self._try_list, lists, most_work)
@@ -638,17 +638,25 @@ class Episode:
         """Whether the cost of a function can be told, without which nothing is chosen for one."""
         return not self.settings.objective.of_code or self._state.module.tells_function_sizes
 
-    def has_calls(self) -> bool:
-        """Whether functions of the program call others, without which nothing can be inlined."""
-        return bool(self._calls_at_start())
+    def likely_choices(self) -> int | None:
+        """How many choices about inlining that are likely to help there can be.
+
+        None where functions call no others, without which nothing can be inlined.
+        """
+        calls = self._calls_at_start()
+        return calls.most_likely() if calls else None
 
     def _calls_at_start(self) -> Calls:
         if self._calls is None:
-            fresh = self._fresh()
-            self._calls = Calls(fresh.call_edges(), fresh.instruction_counts())
+            start = self._at_start()
+            self._calls = Calls(
+                start.call_edges(), start.instruction_counts(), start.inlinable_functions()
+            )
         return self._calls
 
-    def try_inlining(self, trials: int, most_work: float = math.inf) -> Inlined:
+    def try_inlining(
+        self, trials: int, most_work: float = math.inf, likely: bool = False
+    ) -> Inlined:
         """Choose which functions are inlined before the list that was kept, or while it runs.
 
         In each trial it is run with choices for functions that have no caller in common, so that it
@@ -658,6 +666,7 @@ class Episode:
         Args:
             trials: how many, before the last.
             most_work: see `Session.try_lists`.
+            likely: leave out choices that hardly ever help.
         """
         assert self._kept is not None, "no list was kept"
         kept, whole = self._kept, self._kept.whole
@@ -671,6 +680,7 @@ class Episode:
             if choice.function not in is_chosen
             and choice not in kept.tried
             and (choice.always or not self.settings.space.keeps_speed)
+            and (calls.is_likely(choice) or not likely)
         ]
         parts = batches(choices, calls, costs, trials)
         if not parts:
@@ -875,14 +885,19 @@ class Episode:
         A function that C has as ``inline`` alone is in no object: a call of it that is not inlined
         is of one in another file, if there is one.
         """
-        if self._may_be_missing is None:
-            names = self._fresh().inline_definitions()
-            known = self._baseline().undefined_functions() if names else []
-            self._may_be_missing = frozenset(names).difference(known)
-        if self._may_be_missing:
-            missing = self._may_be_missing.intersection(module.undefined_functions())
+        may_be_missing = self._missing_with_oz()
+        if may_be_missing:
+            missing = may_be_missing.intersection(module.undefined_functions())
             if missing:
                 raise LLVMError(f"a call of {min(missing)} is left, which may be nowhere")
+
+    def _missing_with_oz(self) -> frozenset[str]:
+        """Functions of which the baseline leaves no call, and that may be nowhere."""
+        if self._may_be_missing is None:
+            names = self._at_start().inline_definitions()
+            known = self._baseline().undefined_functions() if names else []
+            self._may_be_missing = frozenset(names).difference(known)
+        return self._may_be_missing
 
     def _end(self, module: Module) -> bool:
         """Run what every list ends with; whether that changed anything."""
@@ -1041,6 +1056,11 @@ class Episode:
         self.settings.protocol.prepare(module)
         module.choose_inlining(inlining)
         return module
+
+    def _at_start(self) -> Module:
+        """The same, to look at."""
+        is_at_hand = self._state.is_start and not self._inlining
+        return self._state.module if is_at_hand else self._fresh()
 
     def _baseline(self) -> Module:
         """The program as the baseline makes it, which is kept until another one begins."""

@@ -44,10 +44,15 @@ class Calls:
     Args:
         edges: direct calls among its functions.
         instructions: that each function has.
+        inlinable: the functions that can be inlined always, and whether nothing is left of one
+            then; see `codezero._native.Module.inlinable_functions`.
     """
 
-    def __init__(self, edges: Edges, instructions: Mapping[str, int]) -> None:
+    def __init__(
+        self, edges: Edges, instructions: Mapping[str, int], inlinable: Mapping[str, bool]
+    ) -> None:
         self._instructions = instructions
+        self._inlinable = inlinable
         self._callers: defaultdict[str, set[str]] = defaultdict(set)
         self._calls: defaultdict[str, int] = defaultdict(int)
         for caller, callee, calls in edges:
@@ -59,12 +64,21 @@ class Calls:
         """Whether a function calls another."""
         return bool(self._callers)
 
+    def is_likely(self, choice: InliningChoice) -> bool:
+        """Whether such a choice makes a program smaller often enough to be part of any trial.
+
+        To inline the calls that are left of a function does in two of five cases where nothing is
+        left of it then, and in one of twenty where it has to stay. Not to inline does in one of
+        twenty (docs/training-log.md, entries 13 and 14).
+        """
+        return choice.always and self._inlinable[choice.function]
+
+    def most_likely(self) -> int:
+        """How many likely choices there can be."""
+        return sum(self._inlinable.get(callee, False) for callee in self._callers)
+
     def choices(self, left: Edges, sizes: Mapping[str, int]) -> list[InliningChoice]:
         """What can be chosen otherwise than inliners did, the likeliest to be of use first.
-
-        Of the calls that are left, to inline those of functions with few of them makes a program
-        smaller in two of five cases, not to inline those that were in one of twenty
-        (docs/training-log.md, entry 13).
 
         Args:
             left: direct calls after the passes.
@@ -76,13 +90,14 @@ class Calls:
         always, never = [], []
         for callee in self._callers:
             inlined = self._calls[callee] - now[callee]
-            if now[callee]:
-                always.append((now[callee], -sizes.get(callee, 0), callee))
+            if now[callee] and callee in self._inlinable:
+                stays = not self._inlinable[callee]
+                always.append((stays, now[callee], -sizes.get(callee, 0), callee))
             if inlined > 0:
                 never.append((inlined == 1, -self._instructions.get(callee, 0), callee))
         return [
-            *(InliningChoice(callee, always=True) for _, _, callee in sorted(always)),
-            *(InliningChoice(callee, always=False) for _, _, callee in sorted(never)),
+            *(InliningChoice(callee, always=True) for *_, callee in sorted(always)),
+            *(InliningChoice(callee, always=False) for *_, callee in sorted(never)),
         ]
 
     def touched(self, function: str, sizes: Mapping[str, int]) -> set[str]:

@@ -146,6 +146,8 @@ class Session:
         """Whether the worker keeps one that it can go on from with tails."""
         self._begun = ""
         """The key of the last program to begin with, if the worker still has it."""
+        self._inlining: Inlining = ()
+        """What it began with."""
         self._saved: dict[int, _Saved] = {}
         self._running = False
         episode: dict[str, Any] = {
@@ -183,7 +185,7 @@ class Session:
             raise ProgramError(f"{program.name}: {error}") from None
         self._known_costs[program.key] = self.costs
         self._keeps_list &= self._begun == program.key
-        self._begun = program.key
+        self._begun, self._inlining = program.key, inlining
         self.actions, self.passes, self.best_passes = [], [], ()
         self._saved.clear()
         self._running = True
@@ -367,7 +369,7 @@ class Session:
         Raises:
             ProgramError, WorkerFailure: LLVM ended its process, or took too long.
         """
-        self._hold(program)
+        self.hold(program)
         smallest: Made = self._call(
             "generate", made, list(ways), frame_pointers, timeout=self._in_time(START_SECONDS)
         )
@@ -397,17 +399,23 @@ class Session:
         tells: bool = self._call("tells_functions", timeout=self._in_time(self.step_seconds))
         return tells
 
-    def has_calls(self) -> bool:
-        """Whether functions of the program call others, without which nothing can be inlined."""
-        has_calls: bool = self._call("has_calls", timeout=self._in_time(START_SECONDS))
-        return has_calls
+    def likely_choices(self) -> int | None:
+        """How many choices about inlining that are likely to help there can be.
 
-    def try_inlining(self, trials: int, most_work: float = math.inf) -> Inlined:
+        None where functions call no others, without which nothing can be inlined.
+        """
+        number: int | None = self._call("likely_choices", timeout=self._in_time(START_SECONDS))
+        return number
+
+    def try_inlining(
+        self, trials: int, most_work: float = math.inf, *, likely: bool = False
+    ) -> Inlined:
         """Choose which functions are inlined, under the list that is kept.
 
         Args:
             trials: how many, besides those of what was chosen in them.
             most_work: see `try_lists`.
+            likely: leave out choices that hardly ever help.
 
         They have as much time as so many lists. There has to be a list that is kept (`keeps_list`).
 
@@ -420,6 +428,7 @@ class Session:
             "try_inlining",
             trials,
             most_work,
+            likely,
             timeout=self._in_time(self.step_seconds * LIST_STEPS * rounds),
         )
         self._is_busy = inlined.is_running
@@ -490,15 +499,24 @@ class Session:
         Raises:
             ProgramError, WorkerFailure, LLVMError: LLVM fails on it.
         """
-        self._hold(program)
+        self.hold(program)
         made: Made = self._call("baseline", timeout=self._in_time(START_SECONDS))
         return made
 
-    def _hold(self, program: Program) -> None:
-        """End the episode, with the program at hand and nothing that still runs."""
+    def hold(self, program: Program, inlining: Inlining | None = None) -> None:
+        """End the episode, with a program at hand and nothing that still runs.
+
+        It begins with it if it has to: `try_lists` and what takes a program do not count steps.
+
+        Args:
+            inlining: as for `begin`; without it, whatever there is.
+
+        Raises:
+            ProgramError: as `begin`.
+        """
         self.settle()
-        if self._begun != program.key:
-            self.begin(program)
+        if self._begun != program.key or inlining not in (None, self._inlining):
+            self.begin(program, inlining or ())
         self._running = False
 
     def pass_seconds(self) -> float:

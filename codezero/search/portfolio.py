@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
@@ -30,6 +34,7 @@ class TrialLimit(NamedTuple):
 
 
 NO_LIMIT = TrialLimit()
+NO_LIST = Found((), sys.maxsize, 0)
 INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
 LEAST_FOR_INLINING = 1.5
@@ -74,16 +79,19 @@ class PortfolioSearch:
         self._lists_left: list[int] = []
         self._tails_left: list[int] = []
         """For the best list."""
-        self._chooses_inlining = False
-        self._inlining_left = False
-        """Whether there are choices about inlining that have not been tried with the best list."""
-        self._best = Found((), 0, 0)
-        self._found = self._best
+        self._likely_choices: int | None = None
+        """About inlining, at most; None where there are no choices."""
+        self._likely_left = self._unlikely_left = False
+        """Whether there are choices that have not been tried with the best list."""
+        self._start = self._found = Found((), 0, 0)
+        self._best = NO_LIST
+        """What inlining and tails go on from, whether it is smaller than the baseline or not."""
 
     @property
     def best(self) -> Found:
         """The best that lists come to with choices about inlining, but no tails."""
-        return replace(self._best, trials=self._found.trials)
+        best = min(self._start, self._best, key=lambda each: each.cost)
+        return replace(best, trials=self._found.trials)
 
     @staticmethod
     def fits(portfolio: Portfolio, space: PassSpace) -> bool:
@@ -106,15 +114,14 @@ class PortfolioSearch:
         env.begin(self._program)
         # At the start a program may lack what it has to have before code is generated, such as
         # calls that have to be inlined: it is no result by itself.
-        self._best = self._found = Found((), max(env.cost, env.costs.baseline), 0)
+        self._start = self._found = Found((), max(env.cost, env.costs.baseline), 0)
         try:
             features = env.features()
             tells = env.tells_functions()
             if self._lists_alone or (self._by_function and not tells):
                 self._tails = {}
-            self._chooses_inlining = (
-                not self._lists_alone and self._by_function and tells and env.has_calls()
-            )
+            if self._by_function and tells and not self._lists_alone:
+                self._likely_choices = env.likely_choices()
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
         work = min(self._most_work, limit.work, portfolio.most_work)
@@ -128,22 +135,38 @@ class PortfolioSearch:
         for first in range(0, len(order.trial), many):
             if first and meter.out_of_time():
                 return
-            if first:
-                env.begin(self._program)
             self._try(order.trial[first : first + many], meter, most_work)
         if inlining_trials and not meter.out_of_time():
-            self._try_inlining(inlining_trials, most_work)
+            inlining_work -= self._try_inlining(inlining_trials, most_work) * self._work_of_list
+            if not meter.out_of_time():
+                self._try(self._next_lists(inlining_work), meter, most_work)
         if not meter.out_of_time():
             self._try_tails(self._tails_of_trial(work), meter, most_work)
 
+    @property
+    def _work_of_list(self) -> float:
+        return float(self._portfolio.work.mean())
+
     def _inlining_of_trial(self, work: float) -> tuple[int, float]:
         """How many trials of choices about inlining there is time for, and the time they take."""
-        if not self._chooses_inlining:
+        if not self._likely_choices:
             return 0, 0.0
-        of_list = float(self._portfolio.work.mean())
         # One list more, with what was chosen in all of them.
-        trials = max(int(INLINING_SHARE * work / of_list) - 1, work >= LEAST_FOR_INLINING)
-        return (trials, (trials + 1) * of_list) if trials > 0 else (0, 0.0)
+        trials = int(INLINING_SHARE * work / self._work_of_list) - 1
+        if work >= LEAST_FOR_INLINING:
+            trials = max(trials, 1)
+        trials = min(trials, self._likely_choices)
+        return (trials, (trials + 1) * self._work_of_list) if trials > 0 else (0, 0.0)
+
+    def _next_lists(self, work: float) -> list[int]:
+        """As many of those that are left as there is time for."""
+        sums = np.cumsum(self._portfolio.work[self._lists_left])
+        number = int(np.searchsorted(sums, work, side="right"))
+        return self._take_lists(number)
+
+    def _take_lists(self, number: int) -> list[int]:
+        now, self._lists_left = self._lists_left[:number], self._lists_left[number:]
+        return now
 
     def _tails_of_trial(self, work: float | None = None) -> int:
         work = self._most_work if work is None else work
@@ -152,38 +175,44 @@ class PortfolioSearch:
     def go_on(self, budget: Budget) -> Found:
         """What there is time for: choices about inlining, other lists, and other tails.
 
-        Choices come first, as they find most; then lists and tails in turn. Whenever something else
-        than tails has made the program smaller, those that are part of a trial come after it.
+        Choices that are likely to help come first, as they find most; then lists, tails and other
+        choices in turn. Whenever something else than tails has made the program smaller, those that
+        are part of a trial come after it.
 
         Without functions of their own, tails make lists longer, and all are tried after each that
         is the best.
         """
         with budget.spend(self._env) as meter:
-            is_turn_of_tails = False
+            turns = itertools.cycle(("lists", "tails", "choices"))
             while not meter.spent():
                 many, before = self._at_once(meter), self._best
+                left = {
+                    "lists": bool(self._lists_left),
+                    "tails": bool(self._tails_left),
+                    "choices": self._unlikely_left,
+                }
                 with self._counted(meter):
-                    if self._inlining_left:
+                    if self._likely_left:
                         self._try_inlining(many)
-                    elif self._tails_left and (is_turn_of_tails or not self._lists_left):
-                        self._try_tails(many, meter)
-                    elif self._lists_left:
-                        now, self._lists_left = self._lists_left[:many], self._lists_left[many:]
-                        if not self._begin_again():
-                            break
-                        self._try(now, meter)
-                    else:
+                    elif not any(left.values()):
                         break
-                is_turn_of_tails = not is_turn_of_tails
+                    else:
+                        turn = next(turn for turn in turns if left[turn])
+                        if turn == "lists":
+                            self._try(self._take_lists(many), meter)
+                        elif turn == "tails":
+                            self._try_tails(many, meter)
+                        else:
+                            self._try_inlining(many, likely=False)
                 if self._best is not before and not meter.spent():
                     with self._counted(meter):
                         self._try_tails(_as_many(self._tails_of_trial(), meter), meter)
         return self._found
 
-    def _begin_again(self) -> bool:
-        """Begin an episode with what has been chosen about inlining; whether LLVM does."""
+    def _hold_program(self) -> bool:
+        """Have the program at hand with what has been chosen about inlining; whether LLVM does."""
         try:
-            self._env.begin(self._program, self._best.inlining)
+            self._env.hold(self._program, self._best.inlining)
         except ProgramError:  # it began before: what is found stays
             return False
         return True
@@ -200,11 +229,12 @@ class PortfolioSearch:
         meter.trials += self._found.trials - before
 
     def _try(self, lists: Sequence[int], meter: Meter, most_work: float = math.inf) -> None:
-        """Try lists on the program, with which the environment has begun, and keep the best.
+        """Try lists on the program and keep the best, with what has been chosen about inlining.
 
         The best is one that can be finished: some leave IR that does not verify.
         """
-        self._try_actions([self._lists[k] for k in lists], meter, most_work)
+        if lists and self._hold_program():
+            self._try_actions([self._lists[k] for k in lists], meter, most_work)
 
     def _try_actions(
         self, lists: Sequence[Sequence[int]], meter: Meter, most_work: float = math.inf
@@ -222,7 +252,7 @@ class PortfolioSearch:
                 self._try_alone(each, meter, most_work)
 
     def _try_alone(self, actions: Sequence[int], meter: Meter, most_work: float) -> None:
-        if not meter.out_of_time() and self._begin_again():
+        if not meter.out_of_time() and self._hold_program():
             with contextlib.suppress(WorkerFailure):
                 (tried,) = self._env.try_lists([actions], most_work)
                 self._keep(tried, 0)
@@ -245,25 +275,32 @@ class PortfolioSearch:
     def _be_best(self, best: Found) -> None:
         """Have inlining and tails go on from there."""
         self._best = best
-        self._tails_left, self._inlining_left = list(self._tails), self._chooses_inlining
+        self._tails_left = list(self._tails)
+        self._likely_left = bool(self._likely_choices)
+        self._unlikely_left = self._likely_choices is not None
         self._take(best)
 
-    def _try_inlining(self, trials: int, most_work: float = math.inf) -> None:
-        """Try choices about inlining with the best list, and keep what makes it better."""
+    def _try_inlining(
+        self, trials: int, most_work: float = math.inf, *, likely: bool = True
+    ) -> int:
+        """Try choices about inlining with the best list, and keep what makes it better.
+
+        Returns how many trials that took.
+        """
+        none_left = False, self._unlikely_left and likely
         if not self.hold_best():
-            self._inlining_left = False
-            return
+            self._likely_left, self._unlikely_left = False, False
+            return 0
         try:
-            inlined = self._env.try_inlining(trials, most_work)
+            inlined = self._env.try_inlining(trials, most_work, likely=likely)
         except (LLVMError, WorkerFailure):
-            self._inlining_left = False
-            return
+            self._likely_left, self._unlikely_left = none_left
+            return 0
         self._count(inlined.trials)
         if inlined.made is not None and inlined.made.cost >= self._best.cost:
             # What has to be inlined before code is generated made it larger after all.
-            self._tails_left, self._inlining_left = [], False
-            return
-        if inlined.made is not None:
+            self._tails_left, self._likely_left, self._unlikely_left = [], False, False
+        elif inlined.made is not None:
             best = replace(
                 self._best,
                 cost=inlined.made.cost,
@@ -271,7 +308,9 @@ class PortfolioSearch:
                 made=inlined.made,
             )
             self._be_best(best)
-        self._inlining_left = inlined.trials > 0
+        if not inlined.trials:
+            self._likely_left, self._unlikely_left = none_left
+        return inlined.trials
 
     def _try_tails(self, number: int, meter: Meter, most_work: float = math.inf) -> None:
         """Try the next tails after the best list, and keep what comes of them if it is better.
@@ -283,7 +322,7 @@ class PortfolioSearch:
         if not now:
             return
         if not self._by_function:
-            if self._begin_again():
+            if self._hold_program():
                 longer = [[*self._best.actions, *tail] for tail in now]
                 self._try_actions(longer, meter, most_work)
             return
@@ -314,7 +353,7 @@ class PortfolioSearch:
         env = self._env
         if self._best.made is None:
             return False
-        if not env.keeps_list and self._begin_again():
+        if not env.keeps_list and self._hold_program():
             with contextlib.suppress(WorkerFailure):
                 (tried,) = env.try_lists([self._best.actions])
                 if tried.cost is not None:
