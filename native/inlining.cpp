@@ -114,10 +114,10 @@ std::vector<Inlinable> inlinableFunctions(llvm::Module &M) {
   std::vector<Inlinable> Found;
   for (Function &F : M)
     if (!F.isDeclaration() && F.hasName() && mayChooseAlways(F, Callers))
-      Found.push_back({F.getName().str(),
-                       F.isDiscardableIfUnused() &&
-                           !F.hasAvailableExternallyLinkage() &&
-                           !F.hasAddressTaken()});
+      Found.push_back(
+          {F.getName().str(), F.isDiscardableIfUnused() &&
+                                  !F.hasAvailableExternallyLinkage() &&
+                                  !F.hasAddressTaken()});
   return Found;
 }
 
@@ -126,8 +126,7 @@ std::vector<bool> chooseInlining(llvm::Module &M,
   const auto Callers = differing(M);
   std::vector<bool> Chosen;
   for (const auto &[F, Always] : Choices) {
-    const bool May = Always ? mayChooseAlways(*F, Callers)
-                            : mayChooseNever(*F);
+    const bool May = Always ? mayChooseAlways(*F, Callers) : mayChooseNever(*F);
     if (May) {
       F->addFnAttr(Always ? Attribute::AlwaysInline : Attribute::NoInline);
       F->addFnAttr(Mark);
