@@ -369,14 +369,16 @@ NB_MODULE(_native, M) {
             nb::dict Functions;
             for (const Inlinable &Each : Found)
               if (const auto Name = toText(Each.Function))
-                Functions[Name] = Each.Disappears;
+                Functions[Name] = nb::make_tuple(Each.MayAlways, Each.MayNever,
+                                                 Each.Disappears);
             return Functions;
           },
-          "Names of functions that `choose_inlining` can have inlined always, "
-          "and whether\n"
-          "nothing is left of one where all its calls are: no other object "
-          "counts on it, and\n"
-          "nothing has its address.")
+          "Functions that `choose_inlining` can be told of, by their names: "
+          "whether it may be\n"
+          "told always, and never, and whether nothing is left of one where "
+          "all its calls are\n"
+          "inlined: no other object counts on it, and nothing has its "
+          "address.")
       .def(
           "inline_definitions",
           [](const Module &Self) { return toList(Self.inlineDefinitions()); },

@@ -112,12 +112,16 @@ static bool mayChooseNever(const Function &F) {
 std::vector<Inlinable> inlinableFunctions(llvm::Module &M) {
   const auto Callers = differing(M);
   std::vector<Inlinable> Found;
-  for (Function &F : M)
-    if (!F.isDeclaration() && F.hasName() && mayChooseAlways(F, Callers))
-      Found.push_back(
-          {F.getName().str(), F.isDiscardableIfUnused() &&
-                                  !F.hasAvailableExternallyLinkage() &&
-                                  !F.hasAddressTaken()});
+  for (Function &F : M) {
+    if (F.isDeclaration() || !F.hasName())
+      continue;
+    const bool Always = mayChooseAlways(F, Callers), Never = mayChooseNever(F);
+    const bool Disappears = F.isDiscardableIfUnused() &&
+                            !F.hasAvailableExternallyLinkage() &&
+                            !F.hasAddressTaken();
+    if (Always || Never)
+      Found.push_back({F.getName().str(), Always, Never, Disappears});
+  }
   return Found;
 }
 

@@ -25,9 +25,11 @@ struct CallEdge {
 
 std::vector<CallEdge> callEdges(const llvm::Module &M);
 
-// A function that may be chosen to be inlined always.
+// A function about which something may be chosen.
 struct Inlinable {
   std::string Function;
+  bool MayAlways;
+  bool MayNever;
   // Whether nothing is left of it where all calls of it are inlined: no other
   // object counts on it, and nothing has its address.
   bool Disappears;

@@ -211,10 +211,11 @@ def test_the_attributor_believes_nothing_of_what_a_linker_may_replace(attributor
     ],
 )
 def test_what_is_left_of_a_function_that_is_inlined(body: str, disappears: bool) -> None:
+    may_never = "available" not in body  # there is no code for it
     assert module_of(CALLERS + body).inlinable_functions() == {
-        "a": False,
-        "b": False,
-        "f": disappears,
+        "a": (True, True, False),
+        "b": (True, True, False),
+        "f": (True, may_never, disappears),
     }
     module = module_of(CALLERS + body)
     assert module.choose_inlining([("f", ALWAYS)]) == [True]
@@ -239,7 +240,9 @@ EDGES = [("main", "a", 1), ("main", "b", 1), ("a", "leaf", 1), ("b", "leaf", 2),
 
 
 def test_what_there_is_to_choose() -> None:
-    inlinable = {"a": False, "leaf": True, "far": True, "r": True, "c": True}
+    stays, disappears, never = (True, True, False), (True, True, True), (False, True, True)
+    inlinable = {"a": stays, "b": never, "r": disappears, "c": disappears}
+    inlinable |= {"leaf": (True, False, True), "far": disappears}
     calls = Calls([*EDGES, ("r", "r", 1)], {"a": 9, "b": 20, "leaf": 3, "far": 5}, inlinable)
     assert calls and not Calls([("r", "r", 1)], {}, inlinable) and not Calls([], {}, {})
     assert calls.most_likely() == 2, "leaf and far: nobody else calls r, and nobody c"
@@ -254,8 +257,13 @@ def test_what_there_is_to_choose() -> None:
         InliningChoice("far", NEVER),
     ]
     assert [choice for choice in choices if calls.is_likely(choice)] == choices[:2]
-    unknown = [("main", "b", 1)]
-    assert InliningChoice("b", ALWAYS) not in calls.choices(unknown, sizes), "it cannot be"
+    kept = calls.choices([("main", "b", 1)], sizes)
+    assert InliningChoice("b", ALWAYS) not in kept, "it may not be"
+    assert InliningChoice("leaf", NEVER) not in kept
+    calls = Calls(EDGES, {}, inlinable, never_is_likely=True)
+    assert calls.most_likely() == 2 + 1
+    assert calls.is_likely(InliningChoice("far", NEVER))
+    assert not calls.is_likely(InliningChoice("a", NEVER)), "it is called once"
 
 
 def test_what_choices_touch() -> None:
@@ -290,7 +298,8 @@ def test_choices_are_kept_that_make_a_program_smaller(objective: str, twice: Pro
     actions = [settings.action(name) for name in LIST]
     with Session(settings, threads=2, for_objects=objective != "instructions") as session:
         session.begin(twice)
-        assert session.likely_choices() == 2, "init and step"
+        likely = 4 if objective == "instructions" else 2  # of init and step
+        assert session.likely_choices() == likely
         (tried,) = session.try_lists([actions])
         listed = session.finish_list(0)
         session.keep_list(0)

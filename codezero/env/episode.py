@@ -650,7 +650,12 @@ class Episode:
         if self._calls is None:
             start = self._at_start()
             self._calls = Calls(
-                start.call_edges(), start.instruction_counts(), start.inlinable_functions()
+                start.call_edges(),
+                start.instruction_counts(),
+                start.inlinable_functions(),
+                never_is_likely=not (
+                    self.settings.objective.of_code or self.settings.space.keeps_speed
+                ),
             )
         return self._calls
 

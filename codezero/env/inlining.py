@@ -33,6 +33,18 @@ class InliningChoice(NamedTuple):
 Inlining: TypeAlias = tuple[InliningChoice, ...]
 
 
+class Inlinable(NamedTuple):
+    """What may be chosen about a function."""
+
+    may_always: bool
+    may_never: bool
+    disappears: bool
+    """Whether nothing is left of it where all its calls are inlined."""
+
+
+NOT_INLINABLE = Inlinable(may_always=False, may_never=False, disappears=False)
+
+
 def in_words(inlining: Inlining) -> dict[str, str]:
     """``"always"`` or ``"never"``, by the functions' names."""
     return {choice.function: "always" if choice.always else "never" for choice in inlining}
@@ -44,15 +56,23 @@ class Calls:
     Args:
         edges: direct calls among its functions.
         instructions: that each function has.
-        inlinable: the functions that can be inlined always, and whether nothing is left of one
-            then; see `codezero._native.Module.inlinable_functions`.
+        inlinable: the functions that something may be chosen about: always, never, and whether
+            nothing is left of one that is inlined always; see
+            `codezero._native.Module.inlinable_functions`.
+        never_is_likely: whether not to inline what has been, more than once, is likely to help.
     """
 
     def __init__(
-        self, edges: Edges, instructions: Mapping[str, int], inlinable: Mapping[str, bool]
+        self,
+        edges: Edges,
+        instructions: Mapping[str, int],
+        inlinable: Mapping[str, tuple[bool, bool, bool]],
+        *,
+        never_is_likely: bool = False,
     ) -> None:
         self._instructions = instructions
-        self._inlinable = inlinable
+        self._inlinable = {name: Inlinable(*may) for name, may in inlinable.items()}
+        self._never_is_likely = never_is_likely
         self._callers: defaultdict[str, set[str]] = defaultdict(set)
         self._calls: defaultdict[str, int] = defaultdict(int)
         for caller, callee, calls in edges:
@@ -69,13 +89,26 @@ class Calls:
 
         To inline the calls that are left of a function does in two of five cases where nothing is
         left of it then, and in one of twenty where it has to stay. Not to inline does in one of
-        twenty (docs/training-log.md, entries 13 and 14).
+        twenty, and where a function was inlined more than once and its instructions are what
+        counts, in one of eight (docs/training-log.md, entries 13 and 14).
         """
-        return choice.always and self._inlinable[choice.function]
+        if choice.always:
+            return self._inlinable[choice.function].disappears
+        return self._never_is_likely and self._calls[choice.function] > 1
 
     def most_likely(self) -> int:
         """How many likely choices there can be."""
-        return sum(self._inlinable.get(callee, False) for callee in self._callers)
+        choices = (
+            InliningChoice(callee, always)
+            for callee in self._callers
+            for always in (True, False)
+            if self._may(callee, always)
+        )
+        return sum(map(self.is_likely, choices))
+
+    def _may(self, function: str, always: bool) -> bool:
+        inlinable = self._inlinable.get(function, NOT_INLINABLE)
+        return inlinable.may_always if always else inlinable.may_never
 
     def choices(self, left: Edges, sizes: Mapping[str, int]) -> list[InliningChoice]:
         """What can be chosen otherwise than inliners did, the likeliest to be of use first.
@@ -90,10 +123,10 @@ class Calls:
         always, never = [], []
         for callee in self._callers:
             inlined = self._calls[callee] - now[callee]
-            if now[callee] and callee in self._inlinable:
-                stays = not self._inlinable[callee]
+            if now[callee] and self._may(callee, always=True):
+                stays = not self._inlinable[callee].disappears
                 always.append((stays, now[callee], -sizes.get(callee, 0), callee))
-            if inlined > 0:
+            if inlined > 0 and self._may(callee, always=False):
                 never.append((inlined == 1, -self._instructions.get(callee, 0), callee))
         return [
             *(InliningChoice(callee, always=True) for *_, callee in sorted(always)),

@@ -37,8 +37,8 @@ NO_LIMIT = TrialLimit()
 NO_LIST = Found((), sys.maxsize, 0)
 INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
-LEAST_FOR_INLINING = 1.5
-"""Work of a trial from which on they are tried once in any case."""
+LEAST_FOR_INLINING = 0.5
+"""Work of a trial from which on they are tried once in any case, where they are likely to help."""
 AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
 STRAGGLER = 1.0
@@ -125,9 +125,10 @@ class PortfolioSearch:
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
         work = min(self._most_work, limit.work, portfolio.most_work)
-        inlining_trials, inlining_work = self._inlining_of_trial(work)
-        work -= inlining_work
-        order = portfolio.order(features, self._lists, work, [*self._tails])
+        trials, for_inlining = self._inlining_of_trial(work)
+        order = portfolio.order(features, self._lists, work - for_inlining, [*self._tails])
+        tails = portfolio.tails_of(work - for_inlining, [*self._tails])
+        work -= tails.work + float(portfolio.work[order.trial].sum())
         self._lists_left = order.others
         most_work = STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
@@ -136,12 +137,12 @@ class PortfolioSearch:
             if first and meter.out_of_time():
                 return
             self._try(order.trial[first : first + many], meter, most_work)
-        if inlining_trials and not meter.out_of_time():
-            inlining_work -= self._try_inlining(inlining_trials, most_work) * self._work_of_list
+        if trials and not meter.out_of_time():
+            work -= self._try_inlining(trials, most_work) * self._work_of_list
             if not meter.out_of_time():
-                self._try(self._next_lists(inlining_work), meter, most_work)
+                self._try(self._next_lists(work), meter, most_work)
         if not meter.out_of_time():
-            self._try_tails(self._tails_of_trial(work), meter, most_work)
+            self._try_tails(len(tails.chosen), meter, most_work)
 
     @property
     def _work_of_list(self) -> float:
@@ -168,9 +169,8 @@ class PortfolioSearch:
         now, self._lists_left = self._lists_left[:number], self._lists_left[number:]
         return now
 
-    def _tails_of_trial(self, work: float | None = None) -> int:
-        work = self._most_work if work is None else work
-        return len(self._portfolio.tails_of(work, [*self._tails]).chosen)
+    def _tails_of_trial(self) -> int:
+        return len(self._portfolio.tails_of(self._most_work, [*self._tails]).chosen)
 
     def go_on(self, budget: Budget) -> Found:
         """What there is time for: choices about inlining, other lists, and other tails.
