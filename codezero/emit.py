@@ -6,16 +6,18 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from codezero.compiler.frontends import Source
+from codezero.compiler.frontends import IR_SUFFIXES, Source
 from codezero.compiler.protocols import Protocol
-from codezero.env.episode import EpisodeSettings
 from codezero.files import replacing
-from codezero.optimize import Optimized
-from codezero.programs.load import ProgramLoader
+
+if TYPE_CHECKING:  # what takes long to import
+    from codezero.env.episode import EpisodeSettings
+    from codezero.optimize import Optimized
+    from codezero.programs.load import ProgramLoader
 
 LIST_SUFFIX = ".txt"
-IR_SUFFIXES = (".bc", ".ll")
 SUFFIXES = (".o", ".s", *IR_SUFFIXES, LIST_SUFFIX)
 
 

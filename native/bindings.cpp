@@ -369,8 +369,9 @@ NB_MODULE(_native, M) {
             nb::dict Functions;
             for (const Inlinable &Each : Found)
               if (const auto Name = toText(Each.Function))
-                Functions[Name] = nb::make_tuple(Each.MayAlways, Each.MayNever,
-                                                 Each.Disappears);
+                Functions[Name] =
+                    nb::make_tuple(Each.MayAlways, Each.MayNever,
+                                   Each.Disappears, Each.IsShared);
             return Functions;
           },
           "Functions that `choose_inlining` can be told of, by their names: "
@@ -378,7 +379,8 @@ NB_MODULE(_native, M) {
           "told always, and never, and whether nothing is left of one where "
           "all its calls are\n"
           "inlined: no other object counts on it, and nothing has its "
-          "address.")
+          "address. And whether\n"
+          "other objects may have a copy of it, as of C++'s inline functions.")
       .def(
           "inline_definitions",
           [](const Module &Self) { return toList(Self.inlineDefinitions()); },

@@ -120,7 +120,8 @@ std::vector<Inlinable> inlinableFunctions(llvm::Module &M) {
                             !F.hasAvailableExternallyLinkage() &&
                             !F.hasAddressTaken();
     if (Always || Never)
-      Found.push_back({F.getName().str(), Always, Never, Disappears});
+      Found.push_back({F.getName().str(), Always, Never, Disappears,
+                       F.hasLinkOnceLinkage()});
   }
   return Found;
 }

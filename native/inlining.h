@@ -33,6 +33,8 @@ struct Inlinable {
   // Whether nothing is left of it where all calls of it are inlined: no other
   // object counts on it, and nothing has its address.
   bool Disappears;
+  // Whether other objects may have a copy of it, as of C++'s inline functions.
+  bool IsShared;
 };
 
 std::vector<Inlinable> inlinableFunctions(llvm::Module &M);

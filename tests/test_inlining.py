@@ -22,7 +22,7 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG
 from codezero.env.episode import Inlined
-from codezero.env.inlining import Calls, InliningChoice, batches, saved
+from codezero.env.inlining import Calls, Inlinable, InliningChoice, Likely, batches, saved
 from codezero.env.session import Session, make_settings
 from codezero.isolation import WorkerFailure
 from codezero.optimize import optimize
@@ -213,9 +213,9 @@ def test_the_attributor_believes_nothing_of_what_a_linker_may_replace(attributor
 def test_what_is_left_of_a_function_that_is_inlined(body: str, disappears: bool) -> None:
     may_never = "available" not in body  # there is no code for it
     assert module_of(CALLERS + body).inlinable_functions() == {
-        "a": (True, True, False),
-        "b": (True, True, False),
-        "f": (True, may_never, disappears),
+        "a": (True, True, False, False),
+        "b": (True, True, False, False),
+        "f": (True, may_never, disappears, "linkonce" in body),
     }
     module = module_of(CALLERS + body)
     assert module.choose_inlining([("f", ALWAYS)]) == [True]
@@ -240,12 +240,12 @@ EDGES = [("main", "a", 1), ("main", "b", 1), ("a", "leaf", 1), ("b", "leaf", 2),
 
 
 def test_what_there_is_to_choose() -> None:
-    stays, disappears, never = (True, True, False), (True, True, True), (False, True, True)
-    inlinable = {"a": stays, "b": never, "r": disappears, "c": disappears}
-    inlinable |= {"leaf": (True, False, True), "far": disappears}
+    stays, local = Inlinable(True, True, False, False), Inlinable(True, True, True, False)
+    inlinable = {"a": stays, "b": Inlinable(False, True, True, False), "r": local, "c": local}
+    inlinable |= {"leaf": Inlinable(True, False, True, True), "far": local}
     calls = Calls([*EDGES, ("r", "r", 1)], {"a": 9, "b": 20, "leaf": 3, "far": 5}, inlinable)
     assert calls and not Calls([("r", "r", 1)], {}, inlinable) and not Calls([], {}, {})
-    assert calls.most_likely() == 2, "leaf and far: nobody else calls r, and nobody c"
+    assert calls.likely() == (2, 1), "leaf and far: nobody else calls r, and nobody c"
     left = [("main", "a", 1), ("main", "leaf", 3), ("c", "far", 2)]
     sizes = {"main": 90, "a": 30, "leaf": 10, "far": 10, "c": 10}
     choices = calls.choices(left, sizes)
@@ -261,7 +261,7 @@ def test_what_there_is_to_choose() -> None:
     assert InliningChoice("b", ALWAYS) not in kept, "it may not be"
     assert InliningChoice("leaf", NEVER) not in kept
     calls = Calls(EDGES, {}, inlinable, never_is_likely=True)
-    assert calls.most_likely() == 2 + 1
+    assert calls.likely() == (2 + 1, 1)
     assert calls.is_likely(InliningChoice("far", NEVER))
     assert not calls.is_likely(InliningChoice("a", NEVER)), "it is called once"
 
@@ -299,7 +299,7 @@ def test_choices_are_kept_that_make_a_program_smaller(objective: str, twice: Pro
     with Session(settings, threads=2, for_objects=objective != "instructions") as session:
         session.begin(twice)
         likely = 4 if objective == "instructions" else 2  # of init and step
-        assert session.likely_choices() == likely
+        assert session.likely_choices() == Likely(likely, shared=0)
         (tried,) = session.try_lists([actions])
         listed = session.finish_list(0)
         session.keep_list(0)

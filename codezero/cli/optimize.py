@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import os
 import sys
@@ -11,64 +13,108 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
-import tyro
-
-from codezero.cli.options import ObjectiveName, ProtocolName, parse
+from codezero.cli.options import LineParser, ObjectiveName, ProtocolName
 from codezero.cli.output import print_table, progress_bar
-from codezero.compiler.frontends import Source, exists
-from codezero.compiler.program import Program
-from codezero.compiler.spaces import DEFAULT_SPACE
+from codezero.compiler.frontends import exists
 from codezero.emit import IR_SUFFIXES, LIST_SUFFIX, SUFFIXES, Writer
-from codezero.env.episode import EpisodeSettings
-from codezero.env.inlining import in_words
-from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
-from codezero.optimize import Optimized, Optimizer
+from codezero.isolation import start_ahead
 from codezero.parallel import run_all, threads_of_each
 from codezero.programs.load import LoadFailure, load_all
-from codezero.search.policy import AGENT, AGENT_WHOLE, CodegenChoice, Policy, parse_policy
 
-POLICY_OF_SEARCH = {"agent": AGENT, "greedy": "greedy", "random": "random-search"}
+if TYPE_CHECKING:  # what takes long to import is imported while the front end is at work
+    from codezero.compiler.frontends import Source
+    from codezero.compiler.program import Program
+    from codezero.env.episode import EpisodeSettings
+    from codezero.optimize import Optimized, Optimizer
+    from codezero.search.policy import CodegenChoice, Policy
+
+WORKER = "codezero.env.episode:Episode"
+MEANWHILE = ("codezero.optimize", "codezero.search.agent", "onnxruntime")
+"""What else is needed when the files have been compiled."""
+SEARCHES = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
+"""Names of policies."""
 SEARCH_BUDGET = "5s"
 """Of a search that has no agent."""
 
+DESCRIPTION = """\
+Make programs smaller than clang -Oz makes them.
 
-@dataclass
-class Options:
-    """Make programs smaller than clang -Oz makes them.
+Each FILE is source code (C, C++, Objective-C, Fortran, Rust) or LLVM IR (.bc, .ll). Compiler flags
+go after "--". The result is never larger than what -Oz makes.
+"""
 
-    Each FILE is source code (C, C++, Objective-C, Fortran, Rust) or LLVM IR (.bc, .ll). Compiler
-    flags go after "--". The result is never larger than what -Oz makes.
-    """
 
-    files: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE...")]]
-    """Programs to make smaller."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="OUT")] = None
-    """Where to write the result: .o, .s, .bc, .ll, or .txt for the pass list; for several files a
-    folder, which is given objects."""
-    objective: ObjectiveName = "text"
-    """What is to become small: bytes of machine code, of all that is loaded, or IR instructions."""
-    protocol: ProtocolName = "clang"
-    """What to compare with: clang -Oz, or opt -Oz on IR without size attributes."""
-    search: Literal["agent", "random", "greedy"] = "agent"
-    """How to choose the passes: as a trained agent does, or without one."""
-    budget: str | None = None
-    """Time (500ms, 1s, 2m) or trials (200) a file. An agent has one trial, and with more goes on
-    from there; the others have 5s."""
-    space: str = DEFAULT_SPACE
-    """Passes to choose from: sound, autophase, or a TOML file."""
-    keep_speed: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Do without passes that make a program smaller by making it slower, such as outlining."""
-    passes: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print only the pass list, ready for opt -passes='...': the passes that it takes."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print a list with an object a file."""
-    seed: int = 0
-    """Of random search."""
-    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0
-    """Files at a time; 0 is one a core."""
+def _parser() -> argparse.ArgumentParser:
+    parser = LineParser(
+        "codezero optimize",
+        usage="codezero optimize FILE... [OPTIONS] [-- COMPILER FLAGS]",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("files", nargs="*", type=Path, metavar="FILE", help="programs to make smaller")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="where to write the result: .o, .s, .bc, .ll, or .txt for the pass list; for several "
+        "files a folder, which is given objects",
+    )
+    add(
+        "--objective",
+        choices=get_args(ObjectiveName),
+        default="text",
+        help="what is to become small: bytes of machine code, of all that is loaded, or IR "
+        "instructions (default: text)",
+    )
+    add(
+        "--protocol",
+        choices=get_args(ProtocolName),
+        default="clang",
+        help="what to compare with: clang -Oz, or opt -Oz on IR without size attributes "
+        "(default: clang)",
+    )
+    add(
+        "--search",
+        choices=(*SEARCHES,),
+        default="agent",
+        help="how to choose the passes: as a trained agent does, or without one (default: agent)",
+    )
+    add(
+        "--budget",
+        help="time (500ms, 1s, 2m) or trials (200) a file; an agent has one trial, and with more "
+        "goes on from there; the others have 5s",
+    )
+    add(
+        "--space",
+        default="sound",
+        help="passes to choose from: sound, autophase, or a TOML file (default: sound)",
+    )
+    add(
+        "--keep-speed",
+        action="store_true",
+        help="do without passes that make a program smaller by making it slower, such as outlining",
+    )
+    add(
+        "--passes",
+        action="store_true",
+        help="print only the pass list, ready for opt -passes='...': the passes that it takes",
+    )
+    add("--json", action="store_true", help="print a list with an object a file")
+    add("--seed", type=int, default=0, help="of random search (default: 0)")
+    add(
+        "-j",
+        "--jobs",
+        type=int,
+        default=0,
+        help="files at a time; 0 is one a core (default: 0)",
+    )
+    return parser
 
 
 @dataclass(frozen=True)
@@ -98,10 +144,16 @@ class Failed:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 2, and writes nothing, if a file cannot be read or compiled; 1 if LLVM fails on one."""
-    options = parse(Options, "optimize", arguments)
+    options = _parser().parse_intermixed_args(arguments)
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)
+    start_ahead(WORKER)
+    with _imported(MEANWHILE):
+        sources = _load(jobs, flags, options.jobs)
+    from codezero.env.session import make_settings
+    from codezero.search.policy import CodegenChoice
+
     settings = make_settings(
         options.space, options.objective, options.protocol, keep_speed=options.keep_speed
     )
@@ -122,8 +174,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
         )
     threads = threads_of_each(len(jobs), options.jobs)
     optimizers = Optimizers(settings, options.seed, threads)
-    with optimizers.warmed_up(policy):
-        sources = _load(jobs, flags, options.jobs)
+    optimizers.warm_up(policy)
     writer = Writer(settings, flags)
 
     def work(optimizer: Optimizer, task: tuple[Job, Program, Source]) -> Done | Failed:
@@ -162,22 +213,16 @@ class Optimizers:
     """
 
     def __init__(self, settings: EpisodeSettings, seed: int, threads: int) -> None:
+        from codezero.optimize import Optimizer
+
         self._make = partial(Optimizer, settings, seed, threads)
         self._warm: list[Optimizer] = []
 
-    @contextmanager
-    def warmed_up(self, policy: Policy) -> Iterator[None]:
-        """Start the first one's process, and load the policy, while something else is done."""
+    def warm_up(self, policy: Policy) -> None:
+        """Start the first one's process, and begin to load the policy."""
         first = self._make()
-        try:
-            first.warm_up(policy)
-            loading = threading.Thread(target=_warm_up, args=(policy,))
-            loading.start()
-            yield
-            loading.join()
-        except BaseException:
-            first.close()
-            raise
+        first.warm_up(policy)
+        threading.Thread(target=_warm_up, args=(policy,), daemon=True).start()
         self._warm.append(first)
 
     def take(self) -> Optimizer:
@@ -187,18 +232,39 @@ class Optimizers:
             return self._make()
 
 
+@contextmanager
+def _imported(modules: Sequence[str]) -> Iterator[None]:
+    """Import modules while something else is done."""
+
+    def work() -> None:
+        for module in modules:
+            with suppress(Exception):  # which whoever needs it will raise
+                importlib.import_module(module)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+
+
 def _warm_up(policy: Policy) -> None:
     with suppress(CodeZeroError):  # which `run` raises again
         policy.warm_up()
 
 
 def _policy(
-    options: Options, settings: EpisodeSettings, one_list: bool, *, codegen: CodegenChoice
+    options: argparse.Namespace,
+    settings: EpisodeSettings,
+    one_list: bool,
+    *,
+    codegen: CodegenChoice,
 ) -> Policy:
+    from codezero.search.policy import AGENT, AGENT_WHOLE, parse_policy
+
     budget = options.budget
     if budget is None and options.search != "agent":
         budget = SEARCH_BUDGET
-    name = POLICY_OF_SEARCH[options.search]
+    name = SEARCHES[options.search]
     if name == AGENT and one_list:
         name = AGENT_WHOLE
     text = name if budget is None else f"{name}:{budget}"
@@ -250,7 +316,7 @@ def _jobs(files: Sequence[Path], output: Path | None) -> list[Job]:
     return [Job(files[0], output)]
 
 
-def _report(done: Sequence[Done], options: Options) -> None:
+def _report(done: Sequence[Done], options: argparse.Namespace) -> None:
     for each in done:
         if each.result.remark:
             print(f"codezero: {each.job.file}: {each.result.remark}", file=sys.stderr)
@@ -283,7 +349,9 @@ def _row(job: Job, result: Optimized) -> list[str]:
     ]
 
 
-def _json_object(job: Job, result: Optimized, options: Options) -> dict[str, Any]:
+def _json_object(job: Job, result: Optimized, options: argparse.Namespace) -> dict[str, Any]:
+    from codezero.env.inlining import in_words
+
     return {
         "input": str(job.file),
         "output": str(job.output) if job.output else None,

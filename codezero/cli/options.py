@@ -1,14 +1,17 @@
-"""Command-line options by tyro, with its complaints in one line."""
+"""Command-line options by tyro, with its complaints in one line.
+
+To import and use it takes as long as clang takes for a small file, so that ``optimize`` alone,
+whose time is compared with that, has its options by argparse.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
-
-import tyro
+from typing import Any, Literal, NoReturn, TypeVar
 
 from codezero.errors import CodeZeroError
 
@@ -24,6 +27,8 @@ def parse(options: type[T], command: str, arguments: Sequence[str], default: T |
         CodeZeroError: an option that there is not, or a value that it cannot have.
         SystemExit: help was asked for, and printed.
     """
+    import tyro
+
     prog, words = f"codezero {command}", list(arguments)
     with _in_one_line(command):
         if default is None:
@@ -35,10 +40,19 @@ def parse_subcommand(
     subcommands: Mapping[str, Callable[..., Any]], command: str, arguments: Sequence[str]
 ) -> Any:
     """The same for a command of several, each a dataclass; raises as `parse`."""
+    import tyro
+
     with _in_one_line(command):
         return tyro.extras.subcommand_cli_from_dict(
             dict(subcommands), prog=f"codezero {command}", args=list(arguments)
         )
+
+
+class LineParser(argparse.ArgumentParser):
+    """A parser by argparse whose complaints are errors of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CodeZeroError(f"{self.prog.partition(' ')[2]}: {message}; see {self.prog} --help")
 
 
 @contextlib.contextmanager

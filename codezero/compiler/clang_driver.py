@@ -49,6 +49,16 @@ def parse_jobs(output: bytes) -> Jobs:
     return Jobs(tuple(commands), b"".join(messages), tuple(configuration))
 
 
+def compilation_of(output: bytes) -> tuple[str, ...]:
+    """The command line of the compilation that ``-v`` printed on standard error, if there is one."""
+    for line in output.split(b"\n"):
+        if line.startswith(b' "') and b" -cc1 " in line:
+            import shlex  # takes long to import, and drivers have no need of it
+
+            return tuple(shlex.split(os.fsdecode(line)))
+    return ()
+
+
 C_LANGUAGES = frozenset(
     f"{language}{suffix}"
     for language in ("c", "c++", "objective-c", "objective-c++")

@@ -18,6 +18,7 @@ from pathlib import Path
 from codezero._native import CompileOptions
 from codezero.compiler.clang_driver import (
     FLANG_RUNS_NO_PASSES,
+    compilation_of,
     objection,
     parse_jobs,
     value_of,
@@ -168,15 +169,18 @@ def _compile(
     path: Path, front_end: FrontEnd, flags: Sequence[str], runner: CommandRunner
 ) -> Program:
     compiler = front_end.tool.require()
-    options = CompileOptions()
+    options: CompileOptions | None = CompileOptions()
     if front_end.is_clang:
-        options = _compile_options(compiler, path, flags, runner)
+        options = _known_options(compiler, path, flags, runner)
     with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
         output = Path(directory) / "out.bc"
         command = [*front_end.bitcode_command(compiler, path, flags), "-o", str(output)]
         if front_end.by_product_flag:
             command += [front_end.by_product_flag, directory]
-        run_compiler(command, path, runner)
+        if options is None:
+            options = _compile_and_ask(command, path, flags, runner)
+        else:
+            run_compiler(command, path, runner)
         if not (output.exists() and output.read_bytes()[:4] in _BITCODE_MAGIC):
             raise ProgramError(
                 f"{path}: with these flags the compiler writes no bitcode: {shlex.join(flags)}"
@@ -200,13 +204,14 @@ def run_compiler(
     return messages
 
 
-def _compile_options(
+def _known_options(
     compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner
-) -> CompileOptions:
+) -> CompileOptions | None:
     """What the flags mean for optimisation and code generation, in the words of clang's driver.
 
     The driver is asked once for flags that differ only in where headers are and what macros mean:
-    it takes nearly as long as compiling a small file.
+    it takes nearly as long as compiling a small file. Of flags that are no more than that, None
+    the first time: it can say so while it compiles.
 
     Raises:
         ProgramError: flags that change what clang does while it optimises in a way that cannot be
@@ -215,11 +220,15 @@ def _compile_options(
     """
     question = (compiler, path.suffix, *(f for f in flags if not _ONLY_PREPROCESSES.match(f)))
     options = _answered.get(question)
-    if options is None:
+    if options is None and len(question) > 2:
         options = _ask_driver(compiler, path, flags, runner)
-        if len(_answered) < MAX_ANSWERS:
-            _answered[question] = options
+        _remember(question, options)
     return options
+
+
+def _remember(question: tuple[str, ...], options: CompileOptions) -> None:
+    if len(_answered) < MAX_ANSWERS:
+        _answered[question] = options
 
 
 MAX_ANSWERS = 10_000
@@ -235,6 +244,24 @@ def _ask_driver(
     command = [compiler, *flags, "-Oz", "-###", "-c", str(path)]
     jobs = parse_jobs(os.fsencode(run_compiler(command, path, runner))).commands
     arguments = next((job for job in jobs if "-cc1" in job), ())
+    return _checked_options(path, flags, arguments)
+
+
+def _compile_and_ask(
+    command: Sequence[str], path: Path, flags: Sequence[str], runner: CommandRunner
+) -> CompileOptions:
+    """Compile, and have the driver say meanwhile what `_known_options` does not know yet."""
+    try:
+        words = run_compiler([*command, "-v"], path, runner)
+    except ProgramError:
+        run_compiler(command, path, runner)  # for its message without all that -v says
+        raise
+    options = _checked_options(path, flags, compilation_of(os.fsencode(words)))
+    _remember((command[0], path.suffix), options)
+    return options
+
+
+def _checked_options(path: Path, flags: Sequence[str], arguments: Sequence[str]) -> CompileOptions:
     for argument in (*flags, *arguments):
         reason = objection(argument, only_object=True)
         if reason is not None:

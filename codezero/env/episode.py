@@ -32,7 +32,7 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Codegen, PassSpace, options_on
-from codezero.env.inlining import Calls, Inlining, InliningChoice, batches, saved
+from codezero.env.inlining import Calls, Inlining, InliningChoice, Likely, batches, saved
 from codezero.env.reward import Costs, Reward
 from codezero.errors import CodeZeroError
 from codezero.programs.load import FINISH, parse_module
@@ -638,13 +638,13 @@ class Episode:
         """Whether the cost of a function can be told, without which nothing is chosen for one."""
         return not self.settings.objective.of_code or self._state.module.tells_function_sizes
 
-    def likely_choices(self) -> int | None:
+    def likely_choices(self) -> Likely | None:
         """How many choices about inlining that are likely to help there can be.
 
         None where functions call no others, without which nothing can be inlined.
         """
         calls = self._calls_at_start()
-        return calls.most_likely() if calls else None
+        return calls.likely() if calls else None
 
     def _calls_at_start(self) -> Calls:
         if self._calls is None:

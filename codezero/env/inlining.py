@@ -40,9 +40,19 @@ class Inlinable(NamedTuple):
     may_never: bool
     disappears: bool
     """Whether nothing is left of it where all its calls are inlined."""
+    is_shared: bool
+    """Whether other objects may have a copy of it, as of C++'s inline functions."""
 
 
-NOT_INLINABLE = Inlinable(may_always=False, may_never=False, disappears=False)
+NOT_INLINABLE = Inlinable(may_always=False, may_never=False, disappears=False, is_shared=False)
+
+
+class Likely(NamedTuple):
+    """How many choices there can be that are likely to make a program smaller."""
+
+    number: int
+    shared: int
+    """Of those, to inline always what is shared: every second one helps."""
 
 
 def in_words(inlining: Inlining) -> dict[str, str]:
@@ -56,9 +66,8 @@ class Calls:
     Args:
         edges: direct calls among its functions.
         instructions: that each function has.
-        inlinable: the functions that something may be chosen about: always, never, and whether
-            nothing is left of one that is inlined always; see
-            `codezero._native.Module.inlinable_functions`.
+        inlinable: the functions that something may be chosen about, as
+            `codezero._native.Module.inlinable_functions` has them.
         never_is_likely: whether not to inline what has been, more than once, is likely to help.
     """
 
@@ -66,7 +75,7 @@ class Calls:
         self,
         edges: Edges,
         instructions: Mapping[str, int],
-        inlinable: Mapping[str, tuple[bool, bool, bool]],
+        inlinable: Mapping[str, tuple[bool, bool, bool, bool]],
         *,
         never_is_likely: bool = False,
     ) -> None:
@@ -87,24 +96,25 @@ class Calls:
     def is_likely(self, choice: InliningChoice) -> bool:
         """Whether such a choice makes a program smaller often enough to be part of any trial.
 
-        To inline the calls that are left of a function does in two of five cases where nothing is
-        left of it then, and in one of twenty where it has to stay. Not to inline does in one of
-        twenty, and where a function was inlined more than once and its instructions are what
-        counts, in one of eight (docs/training-log.md, entries 13 and 14).
+        To inline the calls that are left of a function does in one of two cases if it is shared, in
+        one of five if nothing is left of it otherwise, and in one of twenty if it has to stay. Not
+        to inline does in one of twenty, and where a function was inlined more than once and its
+        instructions are what counts, in one of eight (docs/training-log.md, entries 13 and 14).
         """
         if choice.always:
             return self._inlinable[choice.function].disappears
         return self._never_is_likely and self._calls[choice.function] > 1
 
-    def most_likely(self) -> int:
+    def likely(self) -> Likely:
         """How many likely choices there can be."""
-        choices = (
-            InliningChoice(callee, always)
+        choices = [
+            choice
             for callee in self._callers
-            for always in (True, False)
-            if self._may(callee, always)
-        )
-        return sum(map(self.is_likely, choices))
+            for choice in (InliningChoice(callee, always=True), InliningChoice(callee, False))
+            if self._may(callee, choice.always) and self.is_likely(choice)
+        ]
+        shared = sum(each.always and self._inlinable[each.function].is_shared for each in choices)
+        return Likely(len(choices), shared)
 
     def _may(self, function: str, always: bool) -> bool:
         inlinable = self._inlinable.get(function, NOT_INLINABLE)

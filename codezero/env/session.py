@@ -33,7 +33,7 @@ from codezero.env.episode import (
     Tailed,
     Tried,
 )
-from codezero.env.inlining import Inlining
+from codezero.env.inlining import Inlining, Likely
 from codezero.env.reward import Costs, Reward
 from codezero.errors import ProgramError
 from codezero.isolation import Worker, WorkerFailure, WorkerTimedOut
@@ -399,13 +399,13 @@ class Session:
         tells: bool = self._call("tells_functions", timeout=self._in_time(self.step_seconds))
         return tells
 
-    def likely_choices(self) -> int | None:
+    def likely_choices(self) -> Likely | None:
         """How many choices about inlining that are likely to help there can be.
 
         None where functions call no others, without which nothing can be inlined.
         """
-        number: int | None = self._call("likely_choices", timeout=self._in_time(START_SECONDS))
-        return number
+        likely: Likely | None = self._call("likely_choices", timeout=self._in_time(START_SECONDS))
+        return likely
 
     def try_inlining(
         self, trials: int, most_work: float = math.inf, *, likely: bool = False

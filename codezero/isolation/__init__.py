@@ -6,6 +6,7 @@ from codezero.isolation.worker import (
     WorkerCrashed,
     WorkerFailure,
     WorkerTimedOut,
+    start_ahead,
 )
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "WorkerCrashed",
     "WorkerFailure",
     "WorkerTimedOut",
+    "start_ahead",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -18,6 +19,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    module = sys.argv[2]
+    with contextlib.suppress(Exception):  # which shows when it is constructed
+        if module:
+            importlib.import_module(module)
     try:
         target, kwargs, memory_limit = pickle.loads(connection.recv_bytes())
         _, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import IO, Any
+from typing import Any
 
 DEFAULT_MEMORY_LIMIT = 6 << 30
 """Address space of a child in bytes. A pass that grows a program without bound ends here."""
@@ -29,6 +29,73 @@ STARTUP_SECONDS = 60.0
 """Time for a child to import and construct its object, on a machine however busy."""
 
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from codezero.isolation.child import main; main()"
+
+
+class _Child:
+    """A process that waits for what it is to construct.
+
+    Args:
+        environment: all of its variables.
+        pass_fds: see `Worker`.
+        module: what it imports meanwhile.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], pass_fds: Sequence[int] = (), module: str = ""
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        bootstrap = _BOOTSTRAP.format(path=[entry for entry in sys.path if entry])
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", bootstrap, str(theirs.fileno()), module],
+                pass_fds=(theirs.fileno(), *pass_fds),
+                stdin=subprocess.PIPE,  # closes when this process dies, and so ends the child
+                stdout=self._stderr,
+                stderr=self._stderr,
+                env=environment,
+            )
+        finally:
+            theirs.close()
+        self.connection: Connection[Any, Any] = Connection(ours.detach())
+        # Connection.poll makes a selector on every call; this is made once.
+        self.poll = select.poll()
+        self.poll.register(self.connection.fileno(), select.POLLIN)
+
+    def words(self) -> list[str]:
+        """Lines that it has printed."""
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace").strip().splitlines()
+
+    def end(self) -> None:
+        """End it at once, and free what it held."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.connection.close()
+        self._stderr.close()
+
+
+_ahead: dict[str, _Child] = {}
+"""Children that have been started for workers to come, by their modules."""
+
+
+def start_ahead(target: str) -> None:
+    """Start a child for the first worker of this target, and have it import what that needs.
+
+    It takes as long as all else that comes before: this is for the first thing that a command does.
+
+    Args:
+        target: as for `Worker`.
+    """
+    module = _module_of(target)
+    if module not in _ahead:
+        _ahead[module] = _Child(os.environ, module=module)
+
+
+def _module_of(target: str) -> str:
+    return target.partition(":")[0]
 
 
 class WorkerFailure(Exception):
@@ -67,11 +134,10 @@ class Worker:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._setup = pickle.dumps((target, kwargs or {}, memory_limit))
+        self._module = _module_of(target)
         self._pass_fds = tuple(pass_fds)
-        self._environment = {**os.environ, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection[Any, Any] | None = None
-        self._stderr: IO[bytes] | None = None
+        self._environment = dict(environment or {})
+        self._child: _Child | None = None
         self._ready = False
         self._interrupted = False
         self._lock = threading.Lock()
@@ -82,34 +148,21 @@ class Worker:
         with self._lock:
             if self._interrupted:
                 raise WorkerFailure("the worker is closed")
-            if self._process is not None:
+            if self._child is not None:
                 return
-            ours, theirs = socket.socketpair()
-            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
-            bootstrap = _BOOTSTRAP.format(path=[entry for entry in sys.path if entry])
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", bootstrap, str(theirs.fileno())],
-                    pass_fds=(theirs.fileno(), *self._pass_fds),
-                    stdin=subprocess.PIPE,  # closes when this process dies, and so ends the child
-                    stdout=self._stderr,
-                    stderr=self._stderr,
-                    env=self._environment,
-                )
-            finally:
-                theirs.close()
-            self._connection = Connection(ours.detach())
-        # Connection.poll makes a selector on every call; this is made once.
-        self._poll = select.poll()
-        self._poll.register(self._connection.fileno(), select.POLLIN)
+            child = None if self._pass_fds or self._environment else _ahead.pop(self._module, None)
+            if child is None:
+                environment = {**os.environ, **self._environment}
+                child = _Child(environment, self._pass_fds)
+            self._child = child
         self._ready = False
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._connection.send_bytes(self._setup)
+            child.connection.send_bytes(self._setup)
 
     def fileno(self) -> int:
         """Readable when the call under way has ended, by whatever end."""
-        assert self._connection is not None, "no call is under way"
-        return self._connection.fileno()
+        assert self._child is not None, "no call is under way"
+        return self._child.connection.fileno()
 
     def send(self, method: str, *args: Any) -> None:
         """Begin a call. That the process has died meanwhile shows in `receive`.
@@ -126,9 +179,9 @@ class Worker:
                 self.kill()  # there is no object to call
                 raise
             self._ready = True
-        assert self._connection is not None
+        assert self._child is not None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._connection.send_bytes(pickle.dumps((method, args), pickle.HIGHEST_PROTOCOL))
+            self._child.connection.send_bytes(pickle.dumps((method, args), pickle.HIGHEST_PROTOCOL))
 
     def receive(self, timeout: float | None = None) -> Any:
         """The result of the call under way.
@@ -153,13 +206,13 @@ class Worker:
             raise
 
     def _receive(self, deadline: float | None) -> Any:
-        assert self._connection is not None, "no call is under way"
+        assert self._child is not None, "no call is under way"
         remaining = None if deadline is None else 1_000 * max(0.0, deadline - time.monotonic())
         try:
-            if not self._poll.poll(remaining):
+            if not self._child.poll.poll(remaining):
                 self.kill()
                 raise WorkerTimedOut("no answer in time")
-            succeeded, result = pickle.loads(self._connection.recv_bytes())
+            succeeded, result = pickle.loads(self._child.connection.recv_bytes())
         except (EOFError, ConnectionResetError, BrokenPipeError):
             raise self._crashed() from None
         if succeeded:
@@ -167,11 +220,10 @@ class Worker:
         raise result
 
     def _crashed(self) -> WorkerCrashed:
-        assert self._process is not None and self._stderr is not None
+        assert self._child is not None
         # The connection closes a moment before the process is gone.
-        code = self._process.wait()
-        self._stderr.seek(0)
-        words = self._stderr.read().decode(errors="replace").strip().splitlines()
+        code = self._child.process.wait()
+        words = self._child.words()
         self.kill()
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         # LLVM names the error in its first line; a stack dump may follow.
@@ -179,17 +231,11 @@ class Worker:
 
     def kill(self) -> None:
         """End the process at once. The next call starts a new one."""
-        if self._process is None:
+        if self._child is None:
             return
-        assert self._connection is not None and self._stderr is not None
-        assert self._process.stdin is not None
         with self._lock:
-            self._process.kill()
-            self._process.wait()
-            self._process.stdin.close()
-            self._connection.close()
-            self._stderr.close()
-            self._process = self._connection = self._stderr = None
+            self._child.end()
+            self._child = None
 
     def interrupt(self) -> None:
         """End the process for good. May be called from any thread.
@@ -198,8 +244,8 @@ class Worker:
         """
         with self._lock:
             self._interrupted = True
-            if self._process is not None:
-                self._process.kill()
+            if self._child is not None:
+                self._child.process.kill()
 
     def close(self) -> None:
         """End the process for good, and free what it held: later calls raise `WorkerFailure`."""
@@ -214,5 +260,5 @@ class Worker:
 
     def __del__(self) -> None:
         # At interpreter exit the child notices by itself that its parent is gone.
-        if self._process is not None and os is not None:
+        if self._child is not None and os is not None:
             self.kill()

@@ -16,6 +16,7 @@ from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
 from codezero.env.episode import Tried
+from codezero.env.inlining import Likely
 from codezero.env.session import Session
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
@@ -38,7 +39,7 @@ NO_LIST = Found((), sys.maxsize, 0)
 INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
 LEAST_FOR_INLINING = 0.5
-"""Work of a trial from which on they are tried once in any case, where they are likely to help."""
+"""Work of a trial from which on they are tried once in any case where functions are shared."""
 AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
 STRAGGLER = 1.0
@@ -79,8 +80,8 @@ class PortfolioSearch:
         self._lists_left: list[int] = []
         self._tails_left: list[int] = []
         """For the best list."""
-        self._likely_choices: int | None = None
-        """About inlining, at most; None where there are no choices."""
+        self._likely: Likely | None = None
+        """Choices about inlining; None where there are none at all."""
         self._likely_left = self._unlikely_left = False
         """Whether there are choices that have not been tried with the best list."""
         self._start = self._found = Found((), 0, 0)
@@ -121,7 +122,7 @@ class PortfolioSearch:
             if self._lists_alone or (self._by_function and not tells):
                 self._tails = {}
             if self._by_function and tells and not self._lists_alone:
-                self._likely_choices = env.likely_choices()
+                self._likely = env.likely_choices()
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
         work = min(self._most_work, limit.work, portfolio.most_work)
@@ -150,13 +151,13 @@ class PortfolioSearch:
 
     def _inlining_of_trial(self, work: float) -> tuple[int, float]:
         """How many trials of choices about inlining there is time for, and the time they take."""
-        if not self._likely_choices:
+        if self._likely is None:
             return 0, 0.0
         # One list more, with what was chosen in all of them.
         trials = int(INLINING_SHARE * work / self._work_of_list) - 1
-        if work >= LEAST_FOR_INLINING:
+        if self._likely.shared and work >= LEAST_FOR_INLINING:
             trials = max(trials, 1)
-        trials = min(trials, self._likely_choices)
+        trials = min(trials, self._likely.number)
         return (trials, (trials + 1) * self._work_of_list) if trials > 0 else (0, 0.0)
 
     def _next_lists(self, work: float) -> list[int]:
@@ -276,8 +277,8 @@ class PortfolioSearch:
         """Have inlining and tails go on from there."""
         self._best = best
         self._tails_left = list(self._tails)
-        self._likely_left = bool(self._likely_choices)
-        self._unlikely_left = self._likely_choices is not None
+        self._likely_left = self._likely is not None and self._likely.number > 0
+        self._unlikely_left = self._likely is not None
         self._take(best)
 
     def _try_inlining(
