@@ -422,12 +422,22 @@ def test_a_trial_with_little_time_has_no_such_choices(
 
     monkeypatch.setattr(Session, "try_inlining", try_inlining)
     settings, size = make_settings("sound", "loaded", "clang"), shipped_agents()["size"]
-    for work, wanted in ((1.0, 0), (6.0, 1)):
+    text = Module.parse(twice.bitcode).ir().replace("define internal", "define linkonce_odr")
+    shared = replace(twice, bitcode=module_of(text).bitcode())
+    for program, work, wanted in (
+        (twice, 1.0, 0),
+        (twice, 2.0, 0),
+        (twice, 20.0, 1),
+        (shared, 1.0, 0),
+        (shared, 2.0, 1),
+    ):
+        calls.clear()
         limit = TrialLimit(work)
         with Session(settings) as session:
             policy = AgentPolicy(size, limit=limit, objective=Objective.LOADED)
-            policy.run(session, twice, np.random.default_rng(0))
-        assert len(calls) == wanted
+            policy._portfolio.most_work = work  # type: ignore[union-attr]
+            policy.run(session, program, np.random.default_rng(0))
+        assert len(calls) == wanted, (program is shared, work)
 
 
 def test_a_search_goes_on_with_what_was_chosen(twice: Program) -> None:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from codezero.cli.options import LineParser, ObjectiveName, ProtocolName
 from codezero.cli.output import print_table, progress_bar
-from codezero.compiler.frontends import exists
-from codezero.emit import IR_SUFFIXES, LIST_SUFFIX, SUFFIXES, Writer
+from codezero.compiler.frontends import IR_SUFFIXES, exists
+from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
 from codezero.errors import CodeZeroError
 from codezero.isolation import start_ahead
 from codezero.parallel import run_all, threads_of_each
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # what takes long to import is imported while the front end i
     from codezero.search.policy import CodegenChoice, Policy
 
 WORKER = "codezero.env.episode:Episode"
-MEANWHILE = ("codezero.optimize", "codezero.search.agent", "onnxruntime")
+MEANWHILE = ("codezero.optimize", "codezero.search.agent")
 """What else is needed when the files have been compiled."""
 SEARCHES = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
 """Names of policies."""

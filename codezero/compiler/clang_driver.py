@@ -50,7 +50,7 @@ def parse_jobs(output: bytes) -> Jobs:
 
 
 def compilation_of(output: bytes) -> tuple[str, ...]:
-    """The command line of the compilation that ``-v`` printed on standard error, if there is one."""
+    """The command line of a compilation, which ``-v`` printed on standard error, if any."""
     for line in output.split(b"\n"):
         if line.startswith(b' "') and b" -cc1 " in line:
             import shlex  # takes long to import, and drivers have no need of it

@@ -7,6 +7,7 @@ ignores Ctrl-C, which is its parent's to handle, and dies with its parent howeve
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pickle
@@ -90,8 +91,15 @@ def start_ahead(target: str) -> None:
         target: as for `Worker`.
     """
     module = _module_of(target)
+    if not _ahead:
+        atexit.register(_end_ahead)
     if module not in _ahead:
         _ahead[module] = _Child(os.environ, module=module)
+
+
+def _end_ahead() -> None:
+    while _ahead:
+        _ahead.popitem()[1].end()
 
 
 def _module_of(target: str) -> str:
