@@ -204,6 +204,9 @@ class Result:
 class Shell:
     """Runs a project's commands.
 
+    Drivers may keep the bytecode of their modules, as a user's do: to compile them takes each start
+    of one longer than all else.
+
     Args:
         environment: of the compiler.
         log: takes what they print.
@@ -212,7 +215,7 @@ class Shell:
     def __init__(self, folder: Path, environment: dict[str, str], jobs: int, log: Path) -> None:
         self.folder = folder
         self._environment = {
-            **os.environ,
+            **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
             **environment,
             **TOOLS,
             "CFLAGS": FLAGS,

@@ -11,6 +11,7 @@ from conftest import EXAMPLES
 from codezero.compiler import Module
 from codezero.compiler.clang_driver import (
     back_end_command,
+    compilation_of,
     front_end_command,
     is_compilation,
     not_followed,
@@ -42,6 +43,21 @@ def test_words_are_read_as_they_were_written(tmp_path: Path) -> None:
     jobs = parse_jobs(subprocess.run(warned, capture_output=True, check=True).stderr)
     assert len(jobs.commands) == 1 and jobs.messages.count(b"\n") == 1
     assert b"-lm: 'linker' input unused" in jobs.messages
+
+
+@pytest.mark.parametrize("name", ["vm.c", 'a "b" $c\\d\'e`.c', "calc.cpp"])
+def test_what_clang_says_while_it_compiles_is_what_it_would_be_asked(
+    name: str, tmp_path: Path
+) -> None:
+    source = tmp_path / name
+    source.write_bytes((EXAMPLES / ("calc.cpp" if name.endswith("cpp") else "vm.c")).read_bytes())
+    compiler = CLANGXX if source.suffix == ".cpp" else CLANG
+    words = ("-Xclang", "-disable-llvm-passes", "-emit-llvm", "-o", str(tmp_path / "x.bc"))
+    command = [compiler.require(), "-v", "-Oz", "-c", str(source), *words]
+    said = compilation_of(subprocess.run(command, capture_output=True, check=True).stderr)
+    assert said[-1] == str(source)
+    assert compile_options(said) == compile_options(job_of(source))
+    assert compilation_of(b"clang version 22\n") == ()
 
 
 def test_a_configuration_file_is_one_that_is_read(tmp_path: Path) -> None:

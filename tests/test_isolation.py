@@ -23,6 +23,7 @@ from codezero.isolation import (
     WorkerCrashed,
     WorkerFailure,
     WorkerTimedOut,
+    start_ahead,
 )
 
 
@@ -59,6 +60,43 @@ def test_state_lives_in_the_child(worker: Worker) -> None:
     assert worker.call("add", 1) == 6
     assert worker.call("add", 1) == 7
     worker.close()
+
+
+def test_a_child_that_was_started_ahead_is_the_first_workers() -> None:
+    before = children_of(os.getpid())
+    start_ahead("test_isolation:Target")
+    start_ahead("test_isolation:Target")
+    (ahead,) = set(children_of(os.getpid())) - set(before)
+    with Worker("test_isolation:Target", {"start": 5}) as first:
+        assert first.call("add", 1) == 6
+        assert set(children_of(os.getpid())) - set(before) == {ahead}
+        with Worker("test_isolation:Target", environment={"SOME": "1"}) as second:
+            assert second.call("add", 1) == 1
+            assert len(set(children_of(os.getpid())) - set(before)) == 2
+    assert not is_alive(ahead)
+
+
+def test_a_child_that_nobody_takes_ends_with_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from codezero.isolation import start_ahead\n"
+        "start_ahead('codezero.env.episode:Episode')\n"
+        "children = open(f'/proc/self/task/{os.getpid()}/children').read()\n"
+        "print(children, flush=True)\n"
+        "if sys.argv[1] == 'killed': os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    for how in ("killed", "at its end"):
+        done = subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True)
+        (child,) = map(int, done.stdout.split())
+        deadline = time.monotonic() + 20
+        while is_alive(child) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_alive(child)
+
+
+def test_a_module_that_cannot_be_imported_is_said_when_it_is_needed() -> None:
+    start_ahead("no_such_module:Class")
+    with Worker("no_such_module:Class") as worker, pytest.raises(ModuleNotFoundError):
+        worker.call("anything")
 
 
 def test_exceptions_come_back(worker: Worker) -> None:

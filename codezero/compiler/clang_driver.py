@@ -28,6 +28,8 @@ class Jobs(NamedTuple):
 
 
 _ARGUMENT = re.compile(rb' "((?:[^"\\]|\\.)*)"', re.DOTALL)
+_WORD = re.compile(rb' (?:"((?:[^"\\]|\\.)*)"|(\S+))', re.DOTALL)
+"""With quotes only where there is something to be quoted."""
 _HEADER = re.compile(
     rb"^(.*(clang|flang) version .*|Target: .*|Thread model: .*|InstalledDir: .*|"
     rb"Build config: .*|Configuration file: (.*)|Found candidate .*|Selected .*|"
@@ -41,7 +43,7 @@ def parse_jobs(output: bytes) -> Jobs:
     for line in output.split(b"\n"):
         arguments = _ARGUMENT.findall(line)
         if arguments and sum(len(a) + 3 for a in arguments) == len(line):
-            commands.append(tuple(os.fsdecode(re.sub(rb"\\(.)", rb"\1", a)) for a in arguments))
+            commands.append(tuple(map(_unescaped, arguments)))
         elif header := _HEADER.match(line):
             configuration += [os.fsdecode(header[3])] if header[3] else []
         elif line:
@@ -53,10 +55,13 @@ def compilation_of(output: bytes) -> tuple[str, ...]:
     """The command line of a compilation, which ``-v`` printed on standard error, if any."""
     for line in output.split(b"\n"):
         if line.startswith(b' "') and b" -cc1 " in line:
-            import shlex  # takes long to import, and drivers have no need of it
-
-            return tuple(shlex.split(os.fsdecode(line)))
+            words = (quoted or plain for quoted, plain in _WORD.findall(line))
+            return tuple(map(_unescaped, words))
     return ()
+
+
+def _unescaped(word: bytes) -> str:
+    return os.fsdecode(re.sub(rb"\\(.)", rb"\1", word))
 
 
 C_LANGUAGES = frozenset(
