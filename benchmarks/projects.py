@@ -113,6 +113,13 @@ PROJECTS = (
         "./xmltest",
     ),
     cmake("cjson", "out/libcjson.a"),
+    Project(
+        "re2",
+        ("obj/libre2.a",),
+        "true",
+        'make -j{jobs} CXX=$CXX AR=$AR CXXFLAGS="$CXXFLAGS" obj/libre2.a',
+        'make -j{jobs} CXX=$CXX AR=$AR CXXFLAGS="$CXXFLAGS" static-test',
+    ),
     cmake("json-c", "out/libjson-c.a", "-DDISABLE_WERROR=ON"),
     Project(
         "expat",

@@ -440,6 +440,27 @@ def test_a_trial_with_little_time_has_no_such_choices(
         assert len(calls) == wanted, (program is shared, work)
 
 
+def test_a_trial_that_is_late_has_no_such_choices(
+    load: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings("sound", "instructions", "clang")
+    sha256 = load(EXAMPLES / "sha256.c")
+    try_lists = Session.try_lists
+
+    def try_slowly(self: Session, *arguments: Any) -> Any:
+        tried = try_lists(self, *arguments)
+        time.sleep(0.6)
+        return tried
+
+    policy = AgentPolicy(shipped_agents()["instructions"], limit=TrialLimit(10.0, 30.0))
+    with Session(settings, threads=8) as session:
+        assert policy.run(session, sha256, np.random.default_rng(0)).inlining
+    monkeypatch.setattr(Session, "try_lists", try_slowly)
+    policy = AgentPolicy(shipped_agents()["instructions"], limit=TrialLimit(10.0, 1.0))
+    with Session(settings, threads=8) as session:
+        assert not policy.run(session, sha256, np.random.default_rng(0)).inlining
+
+
 def test_a_search_goes_on_with_what_was_chosen(twice: Program) -> None:
     settings = make_settings("sound", "instructions", "clang")
     trial = parse_policy("agent", settings)

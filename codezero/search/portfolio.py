@@ -40,6 +40,8 @@ INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
 LEAST_FOR_INLINING = 0.5
 """Work of a trial from which on they are tried once in any case where functions are shared."""
+LATEST_FOR_INLINING = 0.5
+"""Of the seconds of a trial with a limit, that there are to be left."""
 AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
 STRAGGLER = 1.0
@@ -138,7 +140,8 @@ class PortfolioSearch:
             if first and meter.out_of_time():
                 return
             self._try(order.trial[first : first + many], meter, most_work)
-        if trials and not meter.out_of_time():
+        # In a trial of the largest programs, what comes last is worth more for its time.
+        if trials and meter.seconds_left() >= limit.seconds * LATEST_FOR_INLINING:
             work -= self._try_inlining(trials, most_work) * self._work_of_list
             if not meter.out_of_time():
                 self._try(self._next_lists(work), meter, most_work)
