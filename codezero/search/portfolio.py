@@ -39,7 +39,7 @@ NO_LIST = Found((), sys.maxsize, 0)
 INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
 LEAST_FOR_INLINING = 0.5
-"""Work of a trial from which on they are tried once in any case where functions are shared."""
+"""Work of a trial from which on they are tried once where functions are shared, besides lists."""
 LATEST_FOR_INLINING = 0.5
 """Of the seconds of a trial with a limit, that there are to be left."""
 AT_ONCE = 4
@@ -153,15 +153,16 @@ class PortfolioSearch:
         return float(self._portfolio.work.mean())
 
     def _inlining_of_trial(self, work: float) -> tuple[int, float]:
-        """How many trials of choices about inlining there is time for, and the time they take."""
+        """How many trials of choices about inlining there are, and the time that lists leave them."""
         if self._likely is None:
             return 0, 0.0
         # One list more, with what was chosen in all of them.
         trials = int(INLINING_SHARE * work / self._work_of_list) - 1
-        if self._likely.shared and work >= LEAST_FOR_INLINING:
-            trials = max(trials, 1)
+        if trials < 1:
+            in_any_case = self._likely.shared > 0 and work >= LEAST_FOR_INLINING
+            return int(in_any_case), 0.0
         trials = min(trials, self._likely.number)
-        return (trials, (trials + 1) * self._work_of_list) if trials > 0 else (0, 0.0)
+        return trials, (trials + 1) * self._work_of_list if trials else 0.0
 
     def _next_lists(self, work: float) -> list[int]:
         """As many of those that are left as there is time for."""
