@@ -153,7 +153,7 @@ class PortfolioSearch:
         return float(self._portfolio.work.mean())
 
     def _inlining_of_trial(self, work: float) -> tuple[int, float]:
-        """How many trials of choices about inlining there are, and the time that lists leave them."""
+        """How many trials of choices about inlining, and the time that lists leave for them."""
         if self._likely is None:
             return 0, 0.0
         # One list more, with what was chosen in all of them.
