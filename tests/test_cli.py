@@ -493,6 +493,34 @@ def test_a_space_nested_without_end_is_refused(tmp_path: Path) -> None:
     fails(codezero("optimize", SOURCE, "--space", path), "levels deep")
 
 
+def test_what_clang_says_of_flags_is_asked_where_it_does_not_say_it(tmp_path: Path) -> None:
+    """Some variables change what -v prints, or add flags."""
+    output = tmp_path / "x.o"
+    for variables in ({"CC_PRINT_OPTIONS": "1"}, {}):
+        environment = {**os.environ, **variables, "CCC_OVERRIDE_OPTIONS": "+-fsanitize=address"}
+        fails(codezero("optimize", SOURCE, "-o", output, env=environment), "clang alone")
+        assert not output.exists()
+    quiet = {**os.environ, "CC_PRINT_OPTIONS": "1"}
+    done = codezero("optimize", SOURCE, "-o", output, "--json", *QUICK, env=quiet)
+    assert done.returncode == 0
+    assert executable_size(output.read_bytes()) == json.loads(done.stdout)[0]["optimized"]
+
+
+def test_a_compilers_message_is_all_that_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "bad.c"
+    path.write_text("int f(int x) { return y; }\n")
+    done = codezero("optimize", path)
+    fails(done, "undeclared identifier 'y'")
+    assert "InstalledDir" not in done.stderr and "-cc1" not in done.stderr
+
+
+def test_options_may_be_written_as_for_the_other_commands() -> None:
+    done = codezero("optimize", "--keep_speed", SOURCE, "--budget=3", "--json", "--search=greedy")
+    assert done.returncode == 0 and json.loads(done.stdout)[0]["policy"] == "greedy:3"
+    fails(codezero("optimize", SOURCE, "--objectiv", "text"), "--objectiv", "optimize --help")
+    fails(codezero("optimize", SOURCE, "--objective", "txt"), "instructions", "optimize --help")
+
+
 def test_unknown_command_and_option() -> None:
     fails(codezero("optimise"), "no command 'optimise'")
     done = codezero("optimize", SOURCE, "--no-such-option")

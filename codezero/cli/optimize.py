@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,6 @@ if TYPE_CHECKING:  # what takes long to import is imported while the front end i
     from codezero.search.policy import CodegenChoice, Policy
 
 WORKER = "codezero.env.episode:Episode"
-MEANWHILE = ("codezero.optimize", "codezero.search.agent")
-"""What else is needed when the files have been compiled."""
 SEARCHES = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
 """Names of policies."""
 SEARCH_BUDGET = "5s"
@@ -144,28 +142,22 @@ class Failed:
 
 def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     """Exits 2, and writes nothing, if a file cannot be read or compiled; 1 if LLVM fails on one."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = _parser().parse_intermixed_args(list(map(_with_dashes, arguments)))
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)
     start_ahead(WORKER)
-    with _imported(MEANWHILE):
-        sources = _load(jobs, flags, options.jobs)
-    from codezero.env.session import make_settings
-    from codezero.search.policy import CodegenChoice
-
-    settings = make_settings(
-        options.space, options.objective, options.protocol, keep_speed=options.keep_speed
-    )
     # What opt is to repeat is one list for the whole program.
     one_list = options.passes or any(job.writes_list for job in jobs)
-    if one_list:
-        codegen = CodegenChoice.NONE
-    elif any(job.writes_ir for job in jobs):
-        codegen = CodegenChoice.IR
-    else:
-        codegen = CodegenChoice.ALL
-    policy = _policy(options, settings, one_list, codegen=codegen)
+    prepare = partial(_prepare, options, jobs, one_list)
+    if len(jobs) == 1:
+        with ThreadPoolExecutor(1) as pool:  # which is waited for, whatever happens
+            prepared = pool.submit(prepare)
+            sources = _load(jobs, flags, options.jobs)
+        settings, policy = prepared.result()
+    else:  # what is wrong with options shows before many files are compiled
+        settings, policy = prepare()
+        sources = _load(jobs, flags, options.jobs)
     if settings.space.unsound and (options.output or options.passes):
         print(
             f"codezero: warning: space '{settings.space.name}' may change what a program does "
@@ -205,8 +197,34 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
+def _prepare(
+    options: argparse.Namespace, jobs: Sequence[Job], one_list: bool
+) -> tuple[EpisodeSettings, Policy]:
+    """What options say of the task and of how to choose passes. It takes long to import."""
+    import codezero.optimize  # noqa: F401 (what is needed next)
+    from codezero.env.session import make_settings
+    from codezero.search.policy import CodegenChoice
+
+    settings = make_settings(
+        options.space, options.objective, options.protocol, keep_speed=options.keep_speed
+    )
+    if one_list:
+        codegen = CodegenChoice.NONE
+    elif any(job.writes_ir for job in jobs):
+        codegen = CodegenChoice.IR
+    else:
+        codegen = CodegenChoice.ALL
+    return settings, _policy(options, settings, one_list, codegen=codegen)
+
+
+def _with_dashes(argument: str) -> str:
+    """An option's name with dashes for underscores, which the other commands take as well."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+
+
 class Optimizers:
-    """What each thread works with. The first is warmed up while the files are compiled.
+    """What each thread works with. The first is warmed up before it is taken.
 
     Args:
         threads: that one program may use.
@@ -222,7 +240,7 @@ class Optimizers:
         """Start the first one's process, and begin to load the policy."""
         first = self._make()
         first.warm_up(policy)
-        threading.Thread(target=_warm_up, args=(policy,), daemon=True).start()
+        threading.Thread(target=_warm_up, args=(policy,)).start()
         self._warm.append(first)
 
     def take(self) -> Optimizer:
@@ -230,21 +248,6 @@ class Optimizers:
             return self._warm.pop()
         except IndexError:
             return self._make()
-
-
-@contextmanager
-def _imported(modules: Sequence[str]) -> Iterator[None]:
-    """Import modules while something else is done."""
-
-    def work() -> None:
-        for module in modules:
-            with suppress(Exception):  # which whoever needs it will raise
-                importlib.import_module(module)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    yield
-    thread.join()
 
 
 def _warm_up(policy: Policy) -> None:

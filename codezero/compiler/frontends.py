@@ -192,16 +192,23 @@ def run_compiler(
     command: Sequence[str], path: Path, runner: CommandRunner, stdin: bytes = b""
 ) -> str:
     """Run a compiler; return what it printed. Raises `ProgramError` with its message."""
-    try:
-        done = runner.run(command, stdin)
-    except subprocess.TimeoutExpired:
-        raise ProgramError(f"{path}: the compiler took over {runner.timeout:g} s") from None
-    except OSError as error:
-        raise ToolchainError(f"{command[0]} does not run: {error.strerror}") from None
+    done = _finished(command, path, runner, stdin)
     messages = done.stderr.decode(errors="replace")
     if done.returncode != 0:
         raise ProgramError(f"{path}: does not compile\n{messages.strip()}")
     return messages
+
+
+def _finished(
+    command: Sequence[str], path: Path, runner: CommandRunner, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """A compiler's run, however it ended by itself."""
+    try:
+        return runner.run(command, stdin)
+    except subprocess.TimeoutExpired:
+        raise ProgramError(f"{path}: the compiler took over {runner.timeout:g} s") from None
+    except OSError as error:
+        raise ToolchainError(f"{command[0]} does not run: {error.strerror}") from None
 
 
 def _known_options(
@@ -210,8 +217,8 @@ def _known_options(
     """What the flags mean for optimisation and code generation, in the words of clang's driver.
 
     The driver is asked once for flags that differ only in where headers are and what macros mean:
-    it takes nearly as long as compiling a small file. Of flags that are no more than that, None
-    the first time: it can say so while it compiles.
+    it takes nearly as long as compiling a small file. Where there are no others, None the first
+    time: it can say so while it compiles.
 
     Raises:
         ProgramError: flags that change what clang does while it optimises in a way that cannot be
@@ -220,7 +227,7 @@ def _known_options(
     """
     question = (compiler, path.suffix, *(f for f in flags if not _ONLY_PREPROCESSES.match(f)))
     options = _answered.get(question)
-    if options is None and len(question) > 2:
+    if options is None and (len(question) > 2 or ADDS_FLAGS in os.environ):
         options = _ask_driver(compiler, path, flags, runner)
         _remember(question, options)
     return options
@@ -231,6 +238,8 @@ def _remember(question: tuple[str, ...], options: CompileOptions) -> None:
         _answered[question] = options
 
 
+ADDS_FLAGS = "CCC_OVERRIDE_OPTIONS"
+"""A variable by which clang's driver takes flags, which may have files written."""
 MAX_ANSWERS = 10_000
 _answered: dict[tuple[str, ...], CompileOptions] = {}
 _ONLY_PREPROCESSES = re.compile(r"-(I|D|U|isystem|iquote|idirafter|fmacro-prefix-map=).")
@@ -251,12 +260,14 @@ def _compile_and_ask(
     command: Sequence[str], path: Path, flags: Sequence[str], runner: CommandRunner
 ) -> CompileOptions:
     """Compile, and have the driver say meanwhile what `_known_options` does not know yet."""
-    try:
-        words = run_compiler([*command, "-v"], path, runner)
-    except ProgramError:
+    done = _finished([*command, "-v"], path, runner)
+    if done.returncode != 0:
         run_compiler(command, path, runner)  # for its message without all that -v says
-        raise
-    options = _checked_options(path, flags, compilation_of(os.fsencode(words)))
+    arguments = compilation_of(done.stderr)
+    if done.returncode == 0 and arguments:
+        options = _checked_options(path, flags, arguments)
+    else:
+        options = _ask_driver(command[0], path, flags, runner)
     _remember((command[0], path.suffix), options)
     return options
 

@@ -558,6 +558,7 @@ class Episode:
         Args:
             most_work: see `Session.try_lists`.
         """
+        self._tried = []  # they take memory
         self._missing_with_oz()  # before threads ask for it
         if self._finish_matters is None:
             self._finish_matters = self._fresh().run(FINISH)

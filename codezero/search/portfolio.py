@@ -44,6 +44,7 @@ LATEST_FOR_INLINING = 0.5
 """Of the seconds of a trial with a limit, that there are to be left."""
 AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
+MOST_AT_ONCE = 1_000
 STRAGGLER = 1.0
 """Times the work of a trial with a limit, after which a list by itself is given up. How long lists
 take is known as a mean over programs; on few, they take many times as long."""
@@ -135,18 +136,22 @@ class PortfolioSearch:
         self._lists_left = order.others
         most_work = STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
-        many = len(order.trial) if math.isinf(limit.seconds) else env.threads
-        for first in range(0, len(order.trial), many):
-            if first and meter.out_of_time():
-                return
-            self._try(order.trial[first : first + many], meter, most_work)
+        many = MOST_AT_ONCE if math.isinf(limit.seconds) else env.threads
+        self._try_in_rounds(order.trial, many, meter, most_work)
         # In a trial of the largest programs, what comes last is worth more for its time.
         if trials and meter.seconds_left() >= limit.seconds * LATEST_FOR_INLINING:
             work -= self._try_inlining(trials, most_work) * self._work_of_list
-            if not meter.out_of_time():
-                self._try(self._next_lists(work), meter, most_work)
+            self._try_in_rounds(self._next_lists(work), many, meter, most_work)
         if not meter.out_of_time():
             self._try_tails(len(tails.chosen), meter, most_work)
+
+    def _try_in_rounds(
+        self, lists: Sequence[int], many: int, meter: Meter, most_work: float
+    ) -> None:
+        for first in range(0, len(lists), many):
+            if self._found.trials and meter.out_of_time():
+                return
+            self._try(lists[first : first + many], meter, most_work)
 
     @property
     def _work_of_list(self) -> float:
@@ -204,7 +209,8 @@ class PortfolioSearch:
                     else:
                         turn = next(turn for turn in turns if left[turn])
                         if turn == "lists":
-                            self._try(self._take_lists(many), meter)
+                            if not self._try(self._take_lists(many), meter):
+                                break
                         elif turn == "tails":
                             self._try_tails(many, meter)
                         else:
@@ -233,13 +239,16 @@ class PortfolioSearch:
         yield
         meter.trials += self._found.trials - before
 
-    def _try(self, lists: Sequence[int], meter: Meter, most_work: float = math.inf) -> None:
+    def _try(self, lists: Sequence[int], meter: Meter, most_work: float = math.inf) -> bool:
         """Try lists on the program and keep the best, with what has been chosen about inlining.
 
-        The best is one that can be finished: some leave IR that does not verify.
+        The best is one that can be finished: some leave IR that does not verify. Returns whether
+        LLVM begins with the program.
         """
-        if lists and self._hold_program():
-            self._try_actions([self._lists[k] for k in lists], meter, most_work)
+        if not self._hold_program():
+            return False
+        self._try_actions([self._lists[k] for k in lists], meter, most_work)
+        return True
 
     def _try_actions(
         self, lists: Sequence[Sequence[int]], meter: Meter, most_work: float = math.inf
@@ -300,7 +309,7 @@ class PortfolioSearch:
             inlined = self._env.try_inlining(trials, most_work, likely=likely)
         except (LLVMError, WorkerFailure):
             self._likely_left, self._unlikely_left = none_left
-            return 0
+            return trials
         self._count(inlined.trials)
         if inlined.made is not None and inlined.made.cost >= self._best.cost:
             # What has to be inlined before code is generated made it larger after all.
