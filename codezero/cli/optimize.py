@@ -7,13 +7,13 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from codezero.cli.options import LineParser, ObjectiveName, ProtocolName
 from codezero.cli.output import print_table, progress_bar
@@ -22,7 +22,7 @@ from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
 from codezero.errors import CodeZeroError
 from codezero.isolation import start_ahead
 from codezero.parallel import run_all, threads_of_each
-from codezero.programs.load import LoadFailure, load_all
+from codezero.programs.load import LoadFailure, ProgramLoader, load_all
 
 if TYPE_CHECKING:  # what takes long to import is imported while the front end is at work
     from codezero.compiler.frontends import Source
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what takes long to import is imported while the front end i
     from codezero.optimize import Optimized, Optimizer
     from codezero.search.policy import CodegenChoice, Policy
 
+T = TypeVar("T")
 WORKER = "codezero.env.episode:Episode"
 SEARCHES = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
 """Names of policies."""
@@ -151,11 +152,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     one_list = options.passes or any(job.writes_list for job in jobs)
     prepare = partial(_prepare, options, jobs, one_list)
     if len(jobs) == 1:
-        with ThreadPoolExecutor(1) as pool:  # which is waited for, whatever happens
-            prepared = pool.submit(prepare)
-            sources = _load(jobs, flags, options.jobs)
-        settings, policy = prepared.result()
-    else:  # what is wrong with options shows before many files are compiled
+        sources, (settings, policy) = _load_meanwhile(jobs[0], flags, prepare)
+    else:
         settings, policy = prepare()
         sources = _load(jobs, flags, options.jobs)
     if settings.space.unsound and (options.output or options.passes):
@@ -274,6 +272,20 @@ def _policy(
     policy = parse_policy(text, settings, codegen=codegen)
     policy.check(settings)
     return policy
+
+
+def _load_meanwhile(
+    job: Job, flags: Sequence[str], work: Callable[[], T]
+) -> tuple[list[tuple[Program, Source]], T]:
+    """The same for one file, while this thread does something else, whose error comes first."""
+    with ProgramLoader() as loader, ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(loader.load, [job.file], flags)
+        try:
+            result = work()
+            return [loading.result()], result
+        except BaseException:
+            loader.interrupt()
+            raise
 
 
 def _load(jobs: Sequence[Job], flags: Sequence[str], parallel: int) -> list[tuple[Program, Source]]:
