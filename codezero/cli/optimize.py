@@ -19,6 +19,7 @@ from codezero.cli.options import LineParser, ObjectiveName, ProtocolName
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.frontends import IR_SUFFIXES, exists
 from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
+from codezero.env import EPISODE
 from codezero.errors import CodeZeroError
 from codezero.isolation import start_ahead
 from codezero.parallel import run_all, threads_of_each
@@ -32,7 +33,6 @@ if TYPE_CHECKING:  # what takes long to import is imported while the front end i
     from codezero.search.policy import CodegenChoice, Policy
 
 T = TypeVar("T")
-WORKER = "codezero.env.episode:Episode"
 SEARCHES = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
 """Names of policies."""
 SEARCH_BUDGET = "5s"
@@ -91,7 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--space",
-        default="sound",
         help="passes to choose from: sound, autophase, or a TOML file (default: sound)",
     )
     add(
@@ -147,7 +146,7 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)
-    start_ahead(WORKER)
+    start_ahead(EPISODE)
     # What opt is to repeat is one list for the whole program.
     one_list = options.passes or any(job.writes_list for job in jobs)
     prepare = partial(_prepare, options, jobs, one_list)
@@ -200,11 +199,15 @@ def _prepare(
 ) -> tuple[EpisodeSettings, Policy]:
     """What options say of the task and of how to choose passes. It takes long to import."""
     import codezero.optimize  # noqa: F401 (what is needed next)
+    from codezero.compiler.spaces import DEFAULT_SPACE
     from codezero.env.session import make_settings
     from codezero.search.policy import CodegenChoice
 
     settings = make_settings(
-        options.space, options.objective, options.protocol, keep_speed=options.keep_speed
+        DEFAULT_SPACE if options.space is None else options.space,
+        options.objective,
+        options.protocol,
+        keep_speed=options.keep_speed,
     )
     if one_list:
         codegen = CodegenChoice.NONE
@@ -277,7 +280,7 @@ def _policy(
 def _load_meanwhile(
     job: Job, flags: Sequence[str], work: Callable[[], T]
 ) -> tuple[list[tuple[Program, Source]], T]:
-    """The same for one file, while this thread does something else, whose error comes first."""
+    """`_load` of one file, while this thread does something else, whose error comes first."""
     with ProgramLoader() as loader, ThreadPoolExecutor(1) as pool:
         loading = pool.submit(loader.load, [job.file], flags)
         try:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EpisodeSettings", "PhaseOrderingEnv", "PhaseOrderingVectorEnv"]
 
+EPISODE = "codezero.env.episode:Episode"
+"""What runs in the worker of a session, for `codezero.isolation.Worker`."""
+
 _MODULES = {
     "EpisodeSettings": "episode",
     "PhaseOrderingEnv": "environment",

@@ -17,6 +17,7 @@ from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Codegen, PassSpace, load_space
+from codezero.env import EPISODE
 from codezero.env.episode import (
     ATTEMPTS,
     End,
@@ -156,7 +157,7 @@ class Session:
             "for_objects": for_objects,
         }
         self._episode = None if isolated else Episode(**episode)
-        self._worker = Worker("codezero.env.episode:Episode", episode) if isolated else None
+        self._worker = Worker(EPISODE, episode) if isolated else None
 
     def warm_up(self) -> None:
         """Start the worker, and go on without waiting for it."""
