@@ -38,6 +38,8 @@ class Writer:
                 temporary.write_text(result.pipeline + "\n")
             elif output.suffix in IR_SUFFIXES:
                 temporary.write_bytes(loader.emit(result.optimized, output.suffix))
+            elif output.suffix == ".o" and result.object is not None and not source.needs_clang:
+                temporary.write_bytes(result.object)
             elif by_clang:
                 return self._write_by_clang(temporary, result, source, loader)
             else:

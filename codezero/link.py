@@ -315,7 +315,9 @@ def _optimize(name: str, bitcode: bytes, settings: DriverSettings) -> Optimized:
     of_program = make_settings(SPACE, OBJECTIVE, PROTOCOL, keep_speed=settings.keep_speed)
     policy = policy_of(settings)
     threads = min(available_cores(), MOST_THREADS)
-    with closing(Optimizer(of_program, threads=threads, for_objects=True)) as optimizer:
+    with closing(
+        Optimizer(of_program, threads=threads, for_objects=True, estimate_start=True)
+    ) as optimizer:
         program = Program(outputs.as_text(name), bitcode, LLD_OPTIONS)
         # What -Oz makes of a whole program may be smaller than what lld does.
         return optimizer.run(program, policy, bitcode=False)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -225,7 +226,7 @@ class Optimizer:
         settings: space, objective and protocol.
         seed: of policies that choose at random; each program is given a generator of its own.
         threads: that one program may use.
-        for_objects: see `codezero.env.episode.Episode`.
+        for_objects, estimate_start: see `codezero.env.episode.Episode`.
     """
 
     def __init__(
@@ -235,10 +236,12 @@ class Optimizer:
         threads: int = 1,
         *,
         for_objects: bool = False,
+        estimate_start: bool = False,
     ) -> None:
-        self._for_objects = for_objects
+        self._session = partial(
+            Session, threads=threads, for_objects=for_objects, estimate_start=estimate_start
+        )
         self._seed = seed
-        self._threads = threads
         self.loader = ProgramLoader()
         self._settings = settings
         self._envs: dict[tuple[tuple[str, ...], bool], Session] = {}
@@ -270,9 +273,7 @@ class Optimizer:
         key = settings.observe, settings.restart
         with self._lock:
             if key not in self._envs:
-                self._envs[key] = Session(
-                    settings, threads=self._threads, for_objects=self._for_objects
-                )
+                self._envs[key] = self._session(settings)
                 if self._interrupted:
                     self._envs[key].interrupt()
             return self._envs[key]

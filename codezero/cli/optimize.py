@@ -125,6 +125,10 @@ class Job:
         return self.output is not None and self.output.suffix == LIST_SUFFIX
 
     @property
+    def writes_object(self) -> bool:
+        return self.output is not None and self.output.suffix == ".o"
+
+    @property
     def writes_ir(self) -> bool:
         return self.output is not None and self.output.suffix in IR_SUFFIXES
 
@@ -162,7 +166,8 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
             file=sys.stderr,
         )
     threads = threads_of_each(len(jobs), options.jobs)
-    optimizers = Optimizers(settings, options.seed, threads)
+    for_objects = settings.objective.of_code and any(job.writes_object for job in jobs)
+    optimizers = Optimizers(settings, options.seed, threads, for_objects)
     optimizers.warm_up(policy)
     writer = Writer(settings, flags)
 
@@ -229,12 +234,15 @@ class Optimizers:
 
     Args:
         threads: that one program may use.
+        for_objects: whether there are objects to write.
     """
 
-    def __init__(self, settings: EpisodeSettings, seed: int, threads: int) -> None:
+    def __init__(
+        self, settings: EpisodeSettings, seed: int, threads: int, for_objects: bool
+    ) -> None:
         from codezero.optimize import Optimizer
 
-        self._make = partial(Optimizer, settings, seed, threads)
+        self._make = partial(Optimizer, settings, seed, threads, for_objects=for_objects)
         self._warm: list[Optimizer] = []
 
     def warm_up(self, policy: Policy) -> None:

@@ -14,11 +14,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from codezero._native import CompileOptions
 from codezero.compiler.clang_driver import (
     FLANG_RUNS_NO_PASSES,
+    back_end_command,
     compilation_of,
+    not_followed,
     objection,
     parse_jobs,
     value_of,
@@ -126,6 +129,8 @@ class Source:
     path: Path
     program: Program
     front_end: FrontEnd | None
+    needs_clang: bool = False
+    """Whether clang alone makes the object of the program that the flags ask for."""
 
 
 def read_program(path: Path, flags: Sequence[str], runner: CommandRunner) -> Source:
@@ -154,7 +159,7 @@ def read_program(path: Path, flags: Sequence[str], runner: CommandRunner) -> Sou
     if front_end is None:
         known = " ".join((*IR_SUFFIXES, *SOURCE_SUFFIXES))
         raise ProgramError(f"{path}: unknown kind of file; expected one of {known}")
-    return Source(path, _compile(path, front_end, flags, runner), front_end)
+    return _compile(path, front_end, flags, runner)
 
 
 _BITCODE_MAGIC = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
@@ -165,27 +170,36 @@ def _printable(path: Path) -> str:
     return os.fsencode(path).decode(errors="replace")
 
 
+class _Meaning(NamedTuple):
+    """What clang's flags say of a program."""
+
+    options: CompileOptions
+    needs_clang: bool
+    """See `Source`."""
+
+
 def _compile(
     path: Path, front_end: FrontEnd, flags: Sequence[str], runner: CommandRunner
-) -> Program:
+) -> Source:
     compiler = front_end.tool.require()
-    options: CompileOptions | None = CompileOptions()
+    meaning: _Meaning | None = _Meaning(CompileOptions(), needs_clang=False)
     if front_end.is_clang:
-        options = _known_options(compiler, path, flags, runner)
+        meaning = _known_meaning(compiler, path, flags, runner)
     with tempfile.TemporaryDirectory(prefix="codezero-") as directory:
         output = Path(directory) / "out.bc"
         command = [*front_end.bitcode_command(compiler, path, flags), "-o", str(output)]
         if front_end.by_product_flag:
             command += [front_end.by_product_flag, directory]
-        if options is None:
-            options = _compile_and_ask(command, path, flags, runner)
+        if meaning is None:
+            meaning = _compile_and_ask(command, path, flags, runner)
         else:
             run_compiler(command, path, runner)
         if not (output.exists() and output.read_bytes()[:4] in _BITCODE_MAGIC):
             raise ProgramError(
                 f"{path}: with these flags the compiler writes no bitcode: {shlex.join(flags)}"
             )
-        return Program(_printable(path), output.read_bytes(), options)
+        program = Program(_printable(path), output.read_bytes(), meaning.options)
+        return Source(path, program, front_end, meaning.needs_clang)
 
 
 def run_compiler(
@@ -211,9 +225,9 @@ def _finished(
         raise ToolchainError(f"{command[0]} does not run: {error.strerror}") from None
 
 
-def _known_options(
+def _known_meaning(
     compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner
-) -> CompileOptions | None:
+) -> _Meaning | None:
     """What the flags mean for optimisation and code generation, in the words of clang's driver.
 
     The driver is asked once for flags that differ only in where headers are and what macros mean:
@@ -226,60 +240,72 @@ def _known_options(
             that write files besides the object.
     """
     question = (compiler, path.suffix, *(f for f in flags if not _ONLY_PREPROCESSES.match(f)))
-    options = _answered.get(question)
-    if options is None and (len(question) > 2 or ADDS_FLAGS in os.environ):
-        options = _ask_driver(compiler, path, flags, runner)
-        _remember(question, options)
-    return options
+    meaning = _answered.get(question)
+    if meaning is None and (len(question) > 2 or ADDS_FLAGS in os.environ):
+        meaning = _ask_driver(compiler, path, flags, runner)
+        _remember(question, meaning)
+    return meaning
 
 
-def _remember(question: tuple[str, ...], options: CompileOptions) -> None:
+def _remember(question: tuple[str, ...], meaning: _Meaning) -> None:
     if len(_answered) < MAX_ANSWERS:
-        _answered[question] = options
+        _answered[question] = meaning
 
 
 ADDS_FLAGS = "CCC_OVERRIDE_OPTIONS"
 """A variable by which clang's driver takes flags, which may have files written."""
 MAX_ANSWERS = 10_000
-_answered: dict[tuple[str, ...], CompileOptions] = {}
+_answered: dict[tuple[str, ...], _Meaning] = {}
 _ONLY_PREPROCESSES = re.compile(r"-(I|D|U|isystem|iquote|idirafter|fmacro-prefix-map=).")
 """Flags that only the preprocessor reads, joined with their values. An option whose value is the
 next argument is not among them: that argument would be taken for a flag."""
 
 
-def _ask_driver(
-    compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner
-) -> CompileOptions:
+def _ask_driver(compiler: str, path: Path, flags: Sequence[str], runner: CommandRunner) -> _Meaning:
     command = [compiler, *flags, "-Oz", "-###", "-c", str(path)]
     jobs = parse_jobs(os.fsencode(run_compiler(command, path, runner))).commands
     arguments = next((job for job in jobs if "-cc1" in job), ())
-    return _checked_options(path, flags, arguments)
+    return _checked_meaning(path, flags, arguments)
 
 
 def _compile_and_ask(
     command: Sequence[str], path: Path, flags: Sequence[str], runner: CommandRunner
-) -> CompileOptions:
-    """Compile, and have the driver say meanwhile what `_known_options` does not know yet."""
+) -> _Meaning:
+    """Compile, and have the driver say meanwhile what `_known_meaning` does not know yet."""
     done = _finished([*command, "-v"], path, runner)
     if done.returncode != 0:
         run_compiler(command, path, runner)  # for its message without all that -v says
     arguments = compilation_of(done.stderr)
     if done.returncode == 0 and arguments:
-        options = _checked_options(path, flags, arguments)
+        meaning = _checked_meaning(path, flags, arguments)
     else:
-        options = _ask_driver(command[0], path, flags, runner)
-    _remember((command[0], path.suffix), options)
-    return options
+        meaning = _ask_driver(command[0], path, flags, runner)
+    _remember((command[0], path.suffix), meaning)
+    return meaning
 
 
-def _checked_options(path: Path, flags: Sequence[str], arguments: Sequence[str]) -> CompileOptions:
+def _checked_meaning(path: Path, flags: Sequence[str], arguments: Sequence[str]) -> _Meaning:
     for argument in (*flags, *arguments):
         reason = objection(argument, only_object=True)
         if reason is not None:
             raise ProgramError(
                 f"{path}: {argument} {reason}; compile this file without it, or with clang alone"
             )
-    return compile_options(arguments)
+    return _Meaning(compile_options(arguments), _needs_clang(arguments))
+
+
+def _needs_clang(arguments: Sequence[str]) -> bool:
+    """Whether clang alone makes the object that it is to make, or that is not known.
+
+    Args:
+        arguments: of its own compiler, that is to write an object or bitcode.
+    """
+    as_object = {"-emit-llvm-bc": "-emit-obj"}
+    command = [as_object.get(each, each) for each in arguments if each not in _OF_BITCODE_ALONE]
+    return not command or not_followed(back_end_command(command)) is not None
+
+
+_OF_BITCODE_ALONE = frozenset(("-v", "-emit-llvm-uselists"))
 
 
 def compile_options(arguments: Sequence[str]) -> CompileOptions:

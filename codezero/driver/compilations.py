@@ -188,7 +188,7 @@ class _Slot:
         if keep_speed not in self._optimizers:
             settings = make_settings(SPACE, OBJECTIVE, PROTOCOL, keep_speed=keep_speed)
             self._optimizers[keep_speed] = Optimizer(
-                settings, threads=self._threads, for_objects=True
+                settings, threads=self._threads, for_objects=True, estimate_start=True
             )
         return self._optimizers[keep_speed]
 

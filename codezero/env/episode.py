@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import accumulate, compress
-from typing import NamedTuple, TypeVar
+from itertools import accumulate, compress, takewhile
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,8 @@ POLL_SECONDS = 0.02
 
 ATTEMPTS = 3
 """At a program of what makes its functions smaller: of all that seem smaller, then of half."""
+TAIL_GROUPS = 4
+"""Of functions, that threads try tails on side by side, however many threads there are."""
 
 T = TypeVar("T")
 Task = TypeVar("Task")
@@ -305,11 +307,13 @@ class _Kept:
     """Choices that need not be tried again."""
 
 
-class _Chosen(NamedTuple):
-    """What a list makes of a program with some choices about inlining."""
+@dataclass(frozen=True)
+class _Chosen(Generic[Task]):
+    """A program with some of what may be chosen: about inlining, or names of functions that have
+    passes of their own."""
 
     built: _Built
-    choices: Inlining
+    choices: tuple[Task, ...]
 
     @property
     def cost(self) -> int:
@@ -377,18 +381,24 @@ class Episode:
 
     Args:
         threads: that it may use, where it has several states of the program to look at.
-        for_objects: whether objects are what is wanted. Those that are generated to measure the
-            cost are kept, then, and the cost at the start is estimated, since code generation for
-            what no pass has seen takes longer than for anything after it. The objective is of code.
+        for_objects: whether objects are what is wanted: those that are generated to measure the
+            cost are kept, then. The objective is of code.
+        estimate_start: whether an objective of code is estimated at the start, since code
+            generation for what no pass has seen takes longer than for anything after it.
     """
 
     def __init__(
-        self, settings: EpisodeSettings, threads: int = 1, for_objects: bool = False
+        self,
+        settings: EpisodeSettings,
+        threads: int = 1,
+        for_objects: bool = False,
+        estimate_start: bool = False,
     ) -> None:
         if for_objects and not settings.objective.of_code:
             raise ValueError("no objects are generated for an objective that is not of code")
         self.settings = settings
         self._for_objects = for_objects
+        self._estimate_start = estimate_start and settings.objective.of_code
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
         self._layout = settings.layout
@@ -692,43 +702,39 @@ class Episode:
         if not parts:
             return Inlined(kept.inlining, None, trials=0, is_running=False)
 
-        def try_all(parts: Sequence[Sequence[InliningChoice]]) -> list[list[_Chosen] | None]:
-            return self._side_by_side(partial(self._try_choices, kept), parts, most_work)
-
-        results = try_all(parts)
-        is_running = None in results
+        results = self._side_by_side(partial(self._try_choices, kept), parts, most_work)
+        number, is_running = len(parts), None in results
         made = [each for result in results for each in result or ()]
         gains: dict[InliningChoice, int] = {}
-        for built, chosen in made:
-            after = self._costs_by_function(built.module, built.measured.code)
-            gains |= {choice: saved(choice, calls, costs, after) for choice in chosen}
-        smallest = min([_Chosen(whole, ()), *made], key=lambda each: each.cost)
+        for each in made:
+            after = self._costs_by_function(each.built.module, each.built.measured.code)
+            gains |= {choice: saved(choice, calls, costs, after) for choice in each.choices}
+        smallest = min([_Chosen[InliningChoice](whole, ()), *made], key=lambda each: each.cost)
         wanted = [choice for choice in gains if gains[choice] > 0]
         wanted.sort(key=lambda choice: -gains[choice])
-        number = len(parts)
-        for _ in range(ATTEMPTS):
-            if not wanted or set(wanted) == set(smallest.choices) or is_running:
-                break
-            (together,) = try_all([wanted])
-            number += 1
-            is_running = together is None
-            if together and together[0].cost < smallest.cost:
-                smallest = together[0]
-                break
-            wanted = wanted[: len(wanted) // 2]
+        together = None
+        if not is_running:
+            together, attempts, is_running = self._try_together(
+                partial(self._try_choices, kept),
+                takewhile(lambda some: {*some} != {*smallest.choices}, halves(wanted)),
+                smallest.cost,
+                most_work,
+            )
+            number += attempts
+        smallest = together or smallest
         tried = kept.tried.union(*parts)
-        built, chosen = smallest
-        if not chosen:
+        if not smallest.choices:
             self._kept = replace(kept, tried=tried)
             return Inlined(kept.inlining, None, number, is_running)
-        handed_over = self._hand_over(built)
-        inlining = (*kept.inlining, *chosen)
+        handed_over = self._hand_over(smallest.built)
+        inlining = (*kept.inlining, *smallest.choices)
+        built = smallest.built
         self._kept = _Kept(kept.actions, built, inlining, built, tried=tried)
         return Inlined(inlining, handed_over, number, is_running)
 
     def _try_choices(
         self, kept: _Kept, choices: Sequence[InliningChoice], limit: _Limit
-    ) -> list[_Chosen]:
+    ) -> list[_Chosen[InliningChoice]]:
         """What the list makes with choices besides those that there are.
 
         Nothing where none of them may be made, `_run_list` makes nothing, or it does not verify.
@@ -756,10 +762,14 @@ class Episode:
         built, own = self._kept.built, self._kept.functions
         self._tried = []  # they take memory, and no one asks for them any more
         costs = self._costs_by_function(built.module, built.measured.code)
+        counts = built.module.instruction_counts()
+        groups = in_groups(
+            {name: counts[name] for name in costs}, max(TAIL_GROUPS // max(len(lists), 1), 1)
+        )
         results = self._side_by_side(
-            lambda actions, limit: self._try_tail(built.module, list(costs), actions, limit),
-            lists,
-            most_work,
+            lambda task, limit: self._try_tail(built.module, *task, limit),
+            [(names, actions) for actions in lists for names in groups],
+            most_work / max(len(groups), 1),
         )
         is_running = None in results
         chosen: dict[str, tuple[int, tuple[int, ...]]] = {}
@@ -768,22 +778,63 @@ class Episode:
                 saved = costs[name] - cost
                 if saved > chosen.get(name, (0, ()))[0]:
                     chosen[name] = saved, passes
-        wanted = sorted(chosen, key=lambda name: -chosen[name][0])
-        for _ in range(ATTEMPTS):
-            if not wanted:
-                break
+
+        def rebuild(names: Sequence[str], limit: _Limit) -> list[_Chosen[str]]:
             module = built.module.clone()
-            for name in wanted:
+            for name in names:
                 for action in chosen[name][1]:
                     self.settings.space.passes[action].run_on(module, name)
-            smaller = self._build(module)
-            if smaller.measured.cost < built.measured.cost:
-                made = self._hand_over(smaller)
-                own = own | {name: own.get(name, ()) + chosen[name][1] for name in wanted}
-                self._kept = replace(self._kept, built=smaller, functions=own)
-                return Tailed(own, made, is_running)
-            wanted = wanted[: len(wanted) // 2]
-        return Tailed({}, None, is_running)
+            return [_Chosen(self._build(module), tuple(names))]
+
+        wanted = sorted(chosen, key=lambda name: -chosen[name][0])
+        smaller, _, _ = self._try_together(
+            rebuild, halves(wanted), built.measured.cost, is_running=is_running
+        )
+        if smaller is None:
+            return Tailed({}, None, is_running)
+        made = self._hand_over(smaller.built)
+        own = own | {name: own.get(name, ()) + chosen[name][1] for name in smaller.choices}
+        self._kept = replace(self._kept, built=smaller.built, functions=own)
+        return Tailed(own, made, is_running)
+
+    def _try_together(
+        self,
+        make: Callable[[Sequence[Task], _Limit], list[_Chosen[Task]]],
+        attempts: Iterable[Sequence[Task]],
+        than: int,
+        most_work: float = math.inf,
+        *,
+        is_running: bool = False,
+    ) -> tuple[_Chosen[Task] | None, int, bool]:
+        """Make one attempt after the other at what helps by itself, until one is smaller.
+
+        As many are made side by side as there are threads, which what comes of them does not depend
+        on.
+
+        Args:
+            make: what comes of an attempt, or nothing.
+            than: the cost that it has to be less than.
+            most_work: see `Session.try_lists`.
+            is_running: whether threads still do what was given up.
+
+        Returns that one, how many it took, and whether one was given up in the middle of a pass.
+        """
+        attempts = list(attempts)
+        many = 1 if is_running else self._threads
+        for first in range(0, len(attempts), many):
+            now = attempts[first : first + many]
+            results: list[list[_Chosen[Task]] | None]
+            if is_running:  # they may never be free again
+                results = [make(each, _Limit(math.inf)) for each in now]
+            else:
+                results = self._side_by_side(make, now, most_work)
+            is_running |= None in results
+            for number, result in enumerate(results, first + 1):
+                if result is None:
+                    return None, number, True
+                if result and result[0].cost < than:
+                    return result[0], number, is_running
+        return None, len(attempts), is_running
 
     def measure_tails(self, lists: Sequence[Sequence[int]]) -> TailCosts:
         """What `try_tails` would choose from; nothing changes."""
@@ -1021,7 +1072,7 @@ class Episode:
         """Of a program at the start, and as the baseline makes it."""
         # The baseline takes longer, and is begun first.
         measured = self._pool.submit(self._measure_baseline)
-        initial = None if self._for_objects else self._pool.submit(self._measure, module)
+        initial = None if self._estimate_start else self._pool.submit(self._measure, module)
         if initial is not None:
             wait([initial])
         baseline, optimized = measured.result(), self._baseline()
@@ -1102,3 +1153,22 @@ def _features(module: Module) -> Observation:
     module.observe_shape(features[NUM_AUTOPHASE:-1])
     features[-1] = math.log(max(instructions, 1))
     return features
+
+
+def halves(wanted: Sequence[Task]) -> list[Sequence[Task]]:
+    """All that is wanted, then its first half, and so on: no more than `ATTEMPTS`, none empty."""
+    return [wanted[:number] for k in range(ATTEMPTS) if (number := len(wanted) >> k)]
+
+
+def in_groups(sizes: Mapping[str, int], number: int) -> list[list[str]]:
+    """Names in so many groups of about the same size in all, none of them empty.
+
+    The largest first, each to the group that is smallest then.
+    """
+    groups: list[list[str]] = [[] for _ in range(number)]
+    totals = [0] * number
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        smallest = totals.index(min(totals))
+        groups[smallest].append(name)
+        totals[smallest] += sizes[name]
+    return [group for group in groups if group]

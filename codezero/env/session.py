@@ -104,7 +104,7 @@ class Session:
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
         threads: of the worker, for what can be done side by side: `try_lists`, and measuring a
             program at the start and as the baseline makes it. Nothing else depends on it.
-        for_objects: whether objects are what is wanted; see `Episode`.
+        for_objects, estimate_start: see `Episode`.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class Session:
         isolated: bool = True,
         threads: int = 1,
         for_objects: bool = False,
+        estimate_start: bool = False,
     ) -> None:
         if not step_seconds > 0:
             raise ValueError(f"step_seconds is {step_seconds}; it is more than 0")
@@ -155,6 +156,7 @@ class Session:
             "settings": settings,
             "threads": threads,
             "for_objects": for_objects,
+            "estimate_start": estimate_start,
         }
         self._episode = None if isolated else Episode(**episode)
         self._worker = Worker(EPISODE, episode) if isolated else None
