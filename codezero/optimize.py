@@ -128,8 +128,8 @@ def optimize(
         remark = FAILED_REPLAY if result is None and changes else ""
         passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
         ending = ""
-        made = None if bitcode else _baseline_object(env, program)
-        contents = b"" if made is not None else _baseline(env, program)
+        made = _baseline_object(env, program)
+        contents = _baseline(env, program) if bitcode or made is None else b""
         result = _Result(Replayed((), {}), Made(False, costs.baseline, contents, made))
         seconds = time.monotonic() - start
     return Optimized(

@@ -287,6 +287,39 @@ def test_what_is_written_is_as_small_as_it_says(tmp_path: Path) -> None:
     assert said["codegen"] == said["frame_pointers"] == [], "nor do passes"
 
 
+@pytest.mark.parametrize(
+    ("flags", "needs_clang"),
+    [((), False), (("-ffunction-sections", "-DN=1"), False), (("-g",), True)],
+)
+@pytest.mark.parametrize("policy", ["agent", "nothing"])
+def test_the_object_that_is_handed_over_is_what_clang_would_write(
+    policy: str, flags: tuple[str, ...], needs_clang: bool, tmp_path: Path
+) -> None:
+    settings = make_settings("sound", "text", "clang")
+    nothing = FixedSequence("nothing", (), ())
+    chosen = nothing if policy == "nothing" else parse_policy("agent", settings)
+    writer, output = Writer(settings, flags), tmp_path / "program.o"
+    with ProgramLoader() as loader, closing(Optimizer(settings, for_objects=True)) as optimizer:
+        program, source = loader.load([EXAMPLES / "vm.c"], flags)
+        assert source.needs_clang is needs_clang
+        result = optimizer.run(program, chosen)
+        assert result.fell_back is (policy == "nothing") and result.object is not None
+        assert writer.write(output, result, source, loader) == result
+        written = output.read_bytes()
+        assert (written == result.object) is not needs_clang
+        writer.write(output, replace(result, object=None), source, loader)
+    assert written == output.read_bytes()
+    assert executable_size(written) == result.cost
+
+
+def test_nothing_is_handed_over_where_flags_are_not_known(tmp_path: Path) -> None:
+    source = tmp_path / "program.c"
+    source.write_text("int main(void) { return 0; }\n")
+    with ProgramLoader() as loader:
+        for flags in ((), ("-fno-jump-tables",), ()):
+            assert loader.load([source], flags)[1].needs_clang is bool(flags)
+
+
 def test_a_shorter_list_gets_its_own_code(load: Callable[..., Program]) -> None:
     program, settings = load("vm.c"), make_settings("sound", "text", "clang")
     optimizer = Optimizer(settings)

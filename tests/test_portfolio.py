@@ -22,7 +22,7 @@ from codezero.cli import main
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
-from codezero.env.episode import NUM_FEATURES, Features, Made
+from codezero.env.episode import NUM_FEATURES, Features, Made, halves, in_groups
 from codezero.env.session import Session, make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
@@ -178,6 +178,27 @@ def test_a_trial_is_the_best_of_the_first_lists(
         session.begin(sha256)
         session.replay(more.actions)
         assert session.finish().cost == more.cost
+
+
+def test_what_a_trial_finds_does_not_depend_on_threads(load: Callable[..., Program]) -> None:
+    settings, found = make_settings("sound", "text", "clang"), []
+    policy, program = parse_policy("agent", settings), load("calc.cpp")
+    for threads in (1, 2, 7):
+        with Session(settings, threads=threads) as session:
+            found.append(policy.run(session, program, np.random.default_rng(0)))
+    assert found[0].inlining and found[0].functions, "all that is chosen side by side"
+    assert found[0] == found[1] == found[2]
+
+
+def test_what_helps_is_tried_together_and_then_by_half() -> None:
+    assert [*map(len, halves(range(9)))] == [9, 4, 2]
+    assert halves("ab") == ["ab", "a"] and halves("a") == ["a"] and halves("") == []
+
+
+def test_functions_are_in_groups_of_about_one_size() -> None:
+    sizes = {"a": 7, "b": 5, "c": 4, "d": 3, "e": 1}
+    assert in_groups(sizes, 2) == [["a", "d"], ["b", "c", "e"]]
+    assert in_groups({"a": 1}, 4) == [["a"]] and in_groups({}, 4) == []
 
 
 def test_a_list_that_fails_is_left_out(

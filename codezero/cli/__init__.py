@@ -30,6 +30,9 @@ COMMANDS = {
     "doctor": "Say what is installed, what is missing and how to install it",
 }
 
+OF_EPISODES = {"optimize"}
+"""Commands whose first need is a process for an episode, and that end soon after."""
+
 USAGE = """\
 usage: codezero COMMAND [OPTIONS] [-- COMPILER FLAGS]
 
@@ -95,9 +98,19 @@ def _run(arguments: list[str]) -> int:
     if "--" in rest:
         end = rest.index("--")
         rest, flags = rest[:end], rest[end + 1 :]
+    if command in OF_EPISODES:
+        _start_episode()
     module = importlib.import_module(f"codezero.cli.{command}")
     code: int = module.run(rest, flags)
     return code
+
+
+def _start_episode() -> None:
+    """Have it start while this process imports all else."""
+    from codezero.env import EPISODE
+    from codezero.isolation import start_ahead
+
+    start_ahead(EPISODE)
 
 
 def _summaries() -> str:

@@ -19,9 +19,7 @@ from codezero.cli.options import LineParser, ObjectiveName, ProtocolName
 from codezero.cli.output import print_table, progress_bar
 from codezero.compiler.frontends import IR_SUFFIXES, exists
 from codezero.emit import LIST_SUFFIX, SUFFIXES, Writer
-from codezero.env import EPISODE
 from codezero.errors import CodeZeroError
-from codezero.isolation import start_ahead
 from codezero.parallel import run_all, threads_of_each
 from codezero.programs.load import LoadFailure, ProgramLoader, load_all
 
@@ -150,7 +148,6 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     if options.jobs < 0 or options.seed < 0:
         raise CodeZeroError("optimize: --jobs and --seed are not negative")
     jobs = _jobs(options.files, options.output)
-    start_ahead(EPISODE)
     # What opt is to repeat is one list for the whole program.
     one_list = options.passes or any(job.writes_list for job in jobs)
     prepare = partial(_prepare, options, jobs, one_list)

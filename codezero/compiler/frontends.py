@@ -302,7 +302,7 @@ def _needs_clang(arguments: Sequence[str]) -> bool:
     """
     as_object = {"-emit-llvm-bc": "-emit-obj"}
     command = [as_object.get(each, each) for each in arguments if each not in _OF_BITCODE_ALONE]
-    return not command or not_followed(back_end_command(command)) is not None
+    return "-o" not in command or not_followed(back_end_command(command)) is not None
 
 
 _OF_BITCODE_ALONE = frozenset(("-v", "-emit-llvm-uselists"))

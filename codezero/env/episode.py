@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, compress, takewhile
@@ -289,6 +289,17 @@ class _Built(NamedTuple):
     ended: Module
     end_changed: bool
     measured: _Measured
+
+
+class _Framed(NamedTuple):
+    """Code that is being generated to see which functions are smaller with a frame pointer."""
+
+    names: list[str]
+    """Functions that can have one and have not."""
+    with_all: Future[_Measured | None]
+    """Where all of these have one."""
+    without: Future[_Measured | None] | bytes
+    """Where none of them has; the object itself, if it is at hand."""
 
 
 @dataclass(frozen=True)
@@ -978,51 +989,65 @@ class Episode:
             return made
         module = parse_module(replace(self._program, bitcode=made.bitcode))
         tried = options_on(ways, module)
-        best, code = made._replace(plain_cost=made.cost), made.object
         futures = [self._pool.submit(self._generate, module.clone(), each) for each in tried]
+        framed = self._submit_framed(module, made, tried, futures) if frame_pointers else None
+        best = made._replace(plain_cost=made.cost)
         for options, future in zip(tried, futures, strict=True):
             measured = future.result()
             if measured is not None and measured.cost < best.cost:
-                code = measured.code
                 best = best._replace(
                     cost=measured.cost, object=self._object(measured), codegen=options
                 )
-        return self._with_frame_pointers(module, best, code) if frame_pointers else best
-
-    def _with_frame_pointers(self, module: Module, made: Made, code: bytes | None) -> Made:
-        """With frame pointers in those functions that are smaller with them, if that is smaller.
-
-        Args:
-            code: the object of what was made, if it is at hand.
-        """
-        if not module.tells_function_sizes:
-            return made
-        framed = module.clone()
-        names = [name for name in module.instruction_counts() if framed.keep_frame_pointer(name)]
-        if not names:
-            return made
-        with_all = self._pool.submit(self._generate, framed, made.codegen)
-        if code is None:
-            without = self._pool.submit(self._generate, module.clone(), made.codegen).result()
-            code = None if without is None else without.code
-        measured = with_all.result()
-        if measured is None:
-            return made
-        before, after = self._sizes_by_function(code), self._sizes_by_function(measured.code)
-        wanted = [name for name in names if name in after and after[name] < before.get(name, 0)]
-        if not wanted:
-            return made
-        for name in wanted:
+        if framed is None:
+            return best
+        names = self._smaller_with_frame_pointer(*framed)
+        for name in names:
             module.keep_frame_pointer(name)
-        measured = self._generate(module, made.codegen)
-        if measured is None or measured.cost >= made.cost:
-            return made
-        return made._replace(
+        measured = self._generate(module, best.codegen) if names else None
+        if measured is None or measured.cost >= best.cost:
+            return best
+        return best._replace(
             cost=measured.cost,
             bitcode=module.bitcode(),
             object=self._object(measured),
-            frame_pointers=tuple(wanted),
+            frame_pointers=tuple(names),
         )
+
+    def _submit_framed(
+        self,
+        module: Module,
+        made: Made,
+        tried: Sequence[tuple[str, ...]],
+        futures: Sequence[Future[_Measured | None]],
+    ) -> _Framed | None:
+        """Have code generated with a frame pointer in all functions, to see which are smaller.
+
+        It is generated in the first of the ways that are tried, which does not wait for the best of
+        them. None where what that does to a function cannot be told, or none can have one.
+        """
+        if not module.tells_function_sizes:
+            return None
+        framed = module.clone()
+        names = [name for name in module.instruction_counts() if framed.keep_frame_pointer(name)]
+        if not names:
+            return None
+        way, without = (tried[0], futures[0]) if tried else ((), made.object)
+        if without is None:
+            without = self._pool.submit(self._generate, module.clone(), way)
+        return _Framed(names, self._pool.submit(self._generate, framed, way), without)
+
+    def _smaller_with_frame_pointer(
+        self,
+        names: Sequence[str],
+        with_all: Future[_Measured | None],
+        without: Future[_Measured | None] | bytes,
+    ) -> list[str]:
+        """Those functions; see `_Framed`."""
+        before, after = (
+            self._sizes_by_function(_code(each.result()) if isinstance(each, Future) else each)
+            for each in (without, with_all)
+        )
+        return [name for name in names if name in after and after[name] < before.get(name, 0)]
 
     def baseline_bitcode(self) -> bytes:
         """The program as the baseline makes it."""
@@ -1153,6 +1178,10 @@ def _features(module: Module) -> Observation:
     module.observe_shape(features[NUM_AUTOPHASE:-1])
     features[-1] = math.log(max(instructions, 1))
     return features
+
+
+def _code(measured: _Measured | None) -> bytes | None:
+    return None if measured is None else measured.code
 
 
 def halves(wanted: Sequence[Task]) -> list[Sequence[Task]]:
