@@ -13,10 +13,11 @@ import numpy as np
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
-from codezero.env.episode import EpisodeSettings, Made, Replayed
+from codezero.env.episode import EpisodeSettings, Replayed
 from codezero.env.inlining import Inlining
 from codezero.env.reward import Costs
 from codezero.env.session import Session
+from codezero.env.subject import Made
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.programs.load import FINISH, ProgramLoader

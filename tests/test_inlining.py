@@ -21,9 +21,9 @@ from codezero.agents.shipped import shipped_agents
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG
-from codezero.env.episode import Inlined
 from codezero.env.inlining import Calls, Inlinable, InliningChoice, Likely, batches, saved
 from codezero.env.session import Session, make_settings
+from codezero.env.trials import Inlined
 from codezero.isolation import WorkerFailure
 from codezero.optimize import optimize
 from codezero.search.agent import AgentPolicy

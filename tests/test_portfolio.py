@@ -22,8 +22,10 @@ from codezero.cli import main
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
-from codezero.env.episode import NUM_FEATURES, Features, Made, halves, in_groups
+from codezero.env.features import NUM_FEATURES, Features
 from codezero.env.session import Session, make_settings
+from codezero.env.subject import Made
+from codezero.env.trials import halves, in_groups
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order

@@ -12,7 +12,8 @@ import numpy as np
 from codezero.compiler.objectives import Objective
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import DEFAULT_SPACE, PassSpace
-from codezero.env.episode import EpisodeSettings, Observation
+from codezero.env.episode import EpisodeSettings
+from codezero.env.features import Observation
 from codezero.env.programs import Programs, ProgramSource
 from codezero.env.reward import Costs, Reward
 from codezero.env.session import STEP_SECONDS, Info, Session, make_settings, options_of

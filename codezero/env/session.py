@@ -18,24 +18,12 @@ from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Codegen, PassSpace, load_space
 from codezero.env import EPISODE
-from codezero.env.episode import (
-    ATTEMPTS,
-    End,
-    Episode,
-    EpisodeSettings,
-    Features,
-    Function,
-    Inlined,
-    Made,
-    Observation,
-    Replayed,
-    Step,
-    TailCosts,
-    Tailed,
-    Tried,
-)
+from codezero.env.episode import End, Episode, EpisodeSettings, Function, Replayed, Step
+from codezero.env.features import Features, Observation
 from codezero.env.inlining import Inlining, Likely
 from codezero.env.reward import Costs, Reward
+from codezero.env.subject import Made
+from codezero.env.trials import ATTEMPTS, Inlined, TailCosts, Tailed, Tried
 from codezero.errors import ProgramError
 from codezero.isolation import Worker, WorkerFailure, WorkerTimedOut
 
@@ -104,7 +92,7 @@ class Session:
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
         threads: of the worker, for what can be done side by side: `try_lists`, and measuring a
             program at the start and as the baseline makes it. Nothing else depends on it.
-        for_objects, estimate_start: see `Episode`.
+        for_objects, estimate_start: see `codezero.env.subject.Subject`.
     """
 
     def __init__(
@@ -331,7 +319,7 @@ class Session:
 
     def features(self) -> Features:
         """What the program is made of; see `Features`."""
-        features: Features = self._call("features", timeout=self._in_time(START_SECONDS))
+        features: Features = self._call("subject.features", timeout=self._in_time(START_SECONDS))
         return features
 
     def try_lists(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> list[Tried]:
@@ -350,7 +338,7 @@ class Session:
         """
         self._running = False
         tried: list[Tried] = self._call(
-            "try_lists",
+            "trials.try_lists",
             [list(each) for each in lists],
             most_work,
             timeout=self._in_time(self._seconds_of(lists)),
@@ -365,7 +353,7 @@ class Session:
         ways: Sequence[Codegen],
         frame_pointers: bool = True,
     ) -> Made:
-        """The smallest code for what has been made of a program; see `Episode.generate`.
+        """The smallest code for what has been made of a program; see `CodeGenerator.generate`.
 
         The episode is over, if it was not. The objective is of code.
 
@@ -374,18 +362,22 @@ class Session:
         """
         self.hold(program)
         smallest: Made = self._call(
-            "generate", made, list(ways), frame_pointers, timeout=self._in_time(START_SECONDS)
+            "codegen.generate",
+            made,
+            list(ways),
+            frame_pointers,
+            timeout=self._in_time(START_SECONDS),
         )
         return smallest
 
     def finish_list(self, index: int) -> Made:
         """As `finish`, of what one of the last lists tried has made."""
-        made: Made = self._call("finish_list", index, timeout=self._in_time(START_SECONDS))
+        made: Made = self._call("trials.finish_list", index, timeout=self._in_time(START_SECONDS))
         return made
 
     def keep_list(self, index: int) -> None:
         """Have `try_inlining` and `try_tails` go on from what one of the last lists has made."""
-        self._call("keep_list", index, timeout=self._in_time(self.step_seconds))
+        self._call("trials.keep_list", index, timeout=self._in_time(self.step_seconds))
         self._keeps_list = True
 
     @property
@@ -399,7 +391,7 @@ class Session:
 
     def tells_functions(self) -> bool:
         """Whether the cost of a function can be told, without which nothing is chosen for one."""
-        tells: bool = self._call("tells_functions", timeout=self._in_time(self.step_seconds))
+        tells: bool = self._call("trials.tells_functions", timeout=self._in_time(self.step_seconds))
         return tells
 
     def likely_choices(self) -> Likely | None:
@@ -407,7 +399,9 @@ class Session:
 
         None where functions call no others, without which nothing can be inlined.
         """
-        likely: Likely | None = self._call("likely_choices", timeout=self._in_time(START_SECONDS))
+        likely: Likely | None = self._call(
+            "trials.likely_choices", timeout=self._in_time(START_SECONDS)
+        )
         return likely
 
     def try_inlining(
@@ -428,7 +422,7 @@ class Session:
         """
         rounds = math.ceil(trials / self.threads) + ATTEMPTS
         inlined: Inlined = self._call(
-            "try_inlining",
+            "trials.try_inlining",
             trials,
             most_work,
             likely,
@@ -452,7 +446,7 @@ class Session:
             WorkerFailure: as `try_lists`.
         """
         tailed: Tailed = self._call(
-            "try_tails",
+            "trials.try_tails",
             [list(each) for each in lists],
             most_work,
             timeout=self._in_time(self._seconds_of(lists)),
@@ -461,13 +455,13 @@ class Session:
         return tailed
 
     def measure_tails(self, lists: Sequence[Sequence[int]]) -> TailCosts:
-        """See `Episode.measure_tails`.
+        """See `Trials.measure_tails`.
 
         Raises:
             WorkerFailure: as `try_lists`.
         """
         costs: TailCosts = self._call(
-            "measure_tails",
+            "trials.measure_tails",
             [list(each) for each in lists],
             timeout=self.step_seconds * LIST_STEPS * len(lists),
         )
@@ -486,14 +480,14 @@ class Session:
 
     def baseline_bitcode(self) -> bytes:
         """The program as the baseline makes it."""
-        bitcode: bytes = self._call("baseline_bitcode", timeout=START_SECONDS)
+        bitcode: bytes = self._call("subject.baseline_bitcode", timeout=START_SECONDS)
         return bitcode
 
     def baseline_object(self, program: Program) -> bytes | None:
         """The code that was generated for that of a program; None where none was kept."""
         if program.key != self._begun:
             return None
-        made: bytes | None = self._call("baseline_object", timeout=self.step_seconds)
+        made: bytes | None = self._call("subject.baseline_object", timeout=self.step_seconds)
         return made
 
     def baseline(self, program: Program) -> Made:
@@ -503,7 +497,7 @@ class Session:
             ProgramError, WorkerFailure, LLVMError: LLVM fails on it.
         """
         self.hold(program)
-        made: Made = self._call("baseline", timeout=self._in_time(START_SECONDS))
+        made: Made = self._call("subject.baseline", timeout=self._in_time(START_SECONDS))
         return made
 
     def hold(self, program: Program, inlining: Inlining | None = None) -> None:
@@ -550,7 +544,7 @@ class Session:
                 self._running = self._keeps_list = False
                 self._begun = ""
                 raise
-        return getattr(self._episode, method)(*args)
+        return operator.attrgetter(method)(self._episode)(*args)
 
 
 def failure_info(failure: Exception, actions: list[int]) -> Info:

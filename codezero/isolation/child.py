@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import operator
 import os
 import pickle
 import resource
@@ -33,7 +34,7 @@ def main() -> None:
         instance = _construct(connection, target, kwargs)
         while instance is not None:
             method, args = pickle.loads(connection.recv_bytes())
-            _answer(connection, getattr(instance, method), args)
+            _answer(connection, operator.attrgetter(method)(instance), args)
     except (EOFError, ConnectionResetError, BrokenPipeError):
         pass
     # Nothing is left to save, and tearing down LLVM takes time.

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from codezero.agents.runtime import load_session
 from codezero.compiler.objectives import Objective
-from codezero.env.episode import Features
+from codezero.env.features import Features
 from codezero.errors import CodeZeroError
 
 FORMAT = 2

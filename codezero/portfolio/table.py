@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
-from codezero.env.episode import EpisodeSettings, Tried
+from codezero.env.episode import EpisodeSettings
 from codezero.env.reward import Costs
 from codezero.env.session import STEP_SECONDS, Session
+from codezero.env.trials import Tried
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.files import replacing
 from codezero.isolation import WorkerFailure

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
-from codezero.env.episode import EpisodeSettings, TailCosts
+from codezero.env.episode import EpisodeSettings
 from codezero.env.session import STEP_SECONDS, Session
+from codezero.env.trials import TailCosts
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.files import replacing
 from codezero.isolation import WorkerFailure

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
-from codezero.env.episode import EpisodeSettings, Made
+from codezero.env.episode import EpisodeSettings
 from codezero.env.session import Session
+from codezero.env.subject import Made
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.search.policy import CodegenPlan, Found
@@ -52,7 +53,7 @@ def plan_codegen(
 def with_codegen(env: Session, program: Program, found: Found, plan: CodegenPlan) -> Found:
     """What was found, or the baseline if that is smaller, with the smallest code for it.
 
-    Nothing changes if that is not smaller than both. See `Episode.generate`.
+    Nothing changes if that is not smaller than both. See `CodeGenerator.generate`.
     """
     baseline = env.costs_of(program).baseline
     chosen = found

@@ -13,9 +13,10 @@ import numpy as np
 from codezero.compiler.frontends import exists
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import Codegen
-from codezero.env.episode import EpisodeSettings, Made
+from codezero.env.episode import EpisodeSettings
 from codezero.env.inlining import Inlining
 from codezero.env.session import Session
+from codezero.env.subject import Made
 from codezero.errors import CodeZeroError
 from codezero.search.budget import Budget
 

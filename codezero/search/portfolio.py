@@ -15,9 +15,9 @@ import numpy as np
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
-from codezero.env.episode import Tried
 from codezero.env.inlining import Likely
 from codezero.env.session import Session
+from codezero.env.trials import Tried
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.portfolio.portfolio import Portfolio

@@ -11,7 +11,7 @@ from codezero._native import LLVMError, Module, VerificationError
 from codezero.compiler.program import Program
 from codezero.compiler.protocols import Protocol
 from codezero.compiler.spaces import Codegen, Pass, options_on
-from codezero.env.episode import growth_limit
+from codezero.env.subject import growth_limit
 from codezero.programs.load import FINISH, parse_module
 
 
@@ -95,7 +95,7 @@ AnyStep: TypeAlias = Step | InliningStep
 
 
 class Generation(NamedTuple):
-    """How code is generated after the passes; see `Episode.generate`."""
+    """How code is generated after the passes; see `CodeGenerator.generate`."""
 
     codegen: Codegen = ()
     """Options are left out that are not sound on what the passes make."""
