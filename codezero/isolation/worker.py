@@ -204,7 +204,7 @@ class Worker:
         return self._receive(None if timeout is None else time.monotonic() + timeout)
 
     def call(self, method: str, *args: Any, timeout: float | None = None) -> Any:
-        """Call a method of the object and wait for its result; see `receive`."""
+        """Call a method of the object, or of a part of it (``part.method``); see `receive`."""
         try:
             self.send(method, *args)
             return self.receive(timeout)
