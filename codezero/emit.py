@@ -73,6 +73,12 @@ class Writer:
         result = replace(result, costs=replace(result.costs, baseline=baseline))
         if baseline <= size:
             return replace(
-                result, cost=baseline, fell_back=True, inlining=(), codegen=(), frame_pointers=()
+                result,
+                cost=baseline,
+                fell_back=True,
+                inlining=(),
+                codegen=(),
+                frame_pointers=(),
+                object=None,
             )
-        return replace(result, cost=size, fell_back=False)
+        return replace(result, cost=size, fell_back=False, object=None)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import NEVER_ENDS, children_of, is_alive
 
+from codezero.cli import main
 from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import ProgramError
@@ -91,6 +92,26 @@ def test_a_child_that_nobody_takes_ends_with_its_parent(tmp_path: Path) -> None:
         while is_alive(child) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not is_alive(child)
+
+
+def test_a_child_that_was_started_ahead_may_have_gone() -> None:
+    before = children_of(os.getpid())
+    start_ahead("test_isolation:Target")
+    (ahead,) = set(children_of(os.getpid())) - set(before)
+    os.kill(ahead, signal.SIGKILL)
+    os.waitid(os.P_PID, ahead, os.WEXITED | os.WNOWAIT)
+    with Worker("test_isolation:Target", {"start": 5}) as worker:
+        assert worker.call("add", 1) == 6
+
+
+def test_a_command_that_does_not_begin_leaves_no_child(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    before = children_of(os.getpid())
+    for arguments in (["--help"], ["--bad"], [str(tmp_path / "none.c")]):
+        with pytest.raises(SystemExit):
+            main(["optimize", *arguments])
+        assert children_of(os.getpid()) == before, arguments
 
 
 def test_a_module_that_cannot_be_imported_is_said_when_it_is_needed() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,7 @@ from codezero.compiler.spaces import load_space
 from codezero.env.features import NUM_FEATURES, Features
 from codezero.env.session import Session, make_settings
 from codezero.env.subject import Made
-from codezero.env.trials import halves, in_groups
+from codezero.env.trials import Trials, halves, in_groups
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimizer
 from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order
@@ -195,6 +198,34 @@ def test_what_a_trial_finds_does_not_depend_on_threads(load: Callable[..., Progr
 def test_what_helps_is_tried_together_and_then_by_half() -> None:
     assert [*map(len, halves(range(9)))] == [9, 4, 2]
     assert halves("ab") == ["ab", "a"] and halves("a") == ["a"] and halves("") == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("most_work", [math.inf, 1e9])
+@pytest.mark.parametrize(
+    ("costs", "expected"),
+    [
+        ({4: 9, 2: 1, 1: 1}, (9, 1)),
+        ({4: 10, 2: 9, 1: 1}, (9, 2)),
+        ({4: None, 2: None, 1: 9}, (9, 3)),
+        ({4: 11, 2: None, 1: 10}, (None, 3)),
+    ],
+)
+def test_of_what_helps_the_first_that_is_smaller_is_taken(
+    threads: int, most_work: float, costs: dict[int, int | None], expected: tuple[int | None, int]
+) -> None:
+    """``costs``: of attempts, by how many choices they have; None for what comes to nothing."""
+    subject: Any = SimpleNamespace(baseline_seconds=1.0)
+    with ThreadPoolExecutor(threads) as pool:
+        trials = Trials(subject, load_space("sound"), pool, threads)
+
+        def make(attempt: Sequence[str], limit: Any) -> list[Any]:
+            limit.start()
+            cost = costs[len(attempt)]
+            return [] if cost is None else [SimpleNamespace(cost=cost)]
+
+        made, number, is_running = trials._try_together(make, halves("abcd"), 10, most_work)
+    assert (made and made.cost, number, is_running) == (*expected, False)
 
 
 def test_functions_are_in_groups_of_about_one_size() -> None:

@@ -32,6 +32,7 @@ COMMANDS = {
 
 OF_EPISODES = {"optimize"}
 """Commands whose first need is a process for an episode, and that end soon after."""
+HELP = {"-h", "--help"}
 
 USAGE = """\
 usage: codezero COMMAND [OPTIONS] [-- COMPILER FLAGS]
@@ -98,19 +99,27 @@ def _run(arguments: list[str]) -> int:
     if "--" in rest:
         end = rest.index("--")
         rest, flags = rest[:end], rest[end + 1 :]
-    if command in OF_EPISODES:
-        _start_episode()
+    if command in OF_EPISODES and not HELP.intersection(rest):
+        return _run_with_episode(command, rest, flags)
+    return _run_command(command, rest, flags)
+
+
+def _run_command(command: str, arguments: list[str], flags: list[str]) -> int:
     module = importlib.import_module(f"codezero.cli.{command}")
-    code: int = module.run(rest, flags)
+    code: int = module.run(arguments, flags)
     return code
 
 
-def _start_episode() -> None:
-    """Have it start while this process imports all else."""
+def _run_with_episode(command: str, arguments: list[str], flags: list[str]) -> int:
+    """The same, while an episode's process starts beside all that is to be imported."""
     from codezero.env import EPISODE
-    from codezero.isolation import start_ahead
+    from codezero.isolation import end_ahead, start_ahead
 
     start_ahead(EPISODE)
+    try:
+        return _run_command(command, arguments, flags)
+    finally:
+        end_ahead()
 
 
 def _summaries() -> str:

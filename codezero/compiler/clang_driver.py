@@ -270,7 +270,7 @@ _FOLLOWED = re.compile(
     r"-f(cxx-exceptions|exceptions|deprecated-macro|math-errno|gnuc-version=.*|wrapv|short-enums|"
     r"dwarf2-cfi-asm|skip-odr-check-in-gmf|fp-contract=on|unwind-tables=.*|"
     r"function-sections|data-sections|visibility=.*|visibility-inlines-hidden.*|cf-protection=.*|"
-    r"stack-clash-protection|debug-compilation-dir=.*|coverage-compilation-dir=.*|common|"
+    r"stack-clash-protection|debug-compilation-dir=.*|coverage-compilation-dir=.*|macro-prefix-map=.*|common|"
     r"color-diagnostics|caret-diagnostics.*|diagnostics-.*|freestanding|gnu89-inline|"
     r"sized-deallocation|message-length=.*|half-no-semantic-interposition|ms-extensions|const-strings|"
     r"trivial-auto-var-init=.*)|-msoft-float|-Qn|"

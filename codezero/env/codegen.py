@@ -44,16 +44,17 @@ class CodeGenerator:
 
         Args:
             ways: to generate code, that are tried side by side.
-            frame_pointers: whether functions get one, after the best of these, that are smaller
-                with it: an address in the frame takes a byte less, and the tables to unwind by a
-                good deal.
+            frame_pointers: whether functions get one that are smaller with it: an address in the
+                frame takes a byte less, and the tables to unwind by a good deal. Which these are is
+                told by the first way, as the best one is not known until all are done.
         """
         if self._subject.for_objects and made.object is None:
             return made
         module = parse_module(replace(self._subject.program, bitcode=made.bitcode))
         tried = options_on(ways, module)
         futures = [self._pool.submit(self._generate, module.clone(), each) for each in tried]
-        framed = self._submit_framed(module, made, tried, futures) if frame_pointers else None
+        way, without = (tried[0], futures[0]) if tried else ((), made.object)
+        framed = self._submit_framed(module, way, without) if frame_pointers else None
         best = made._replace(plain_cost=made.cost)
         for options, future in zip(tried, futures, strict=True):
             measured = future.result()
@@ -63,11 +64,14 @@ class CodeGenerator:
                 )
         if framed is None:
             return best
-        names = self._smaller_with_frame_pointer(*framed)
-        for name in names:
+        names = self._smaller(framed)
+        if names is None and best.codegen != way:  # there is no code of that way
+            framed = self._submit_framed(module, best.codegen, best.object)
+            names = framed and self._smaller(framed)
+        for name in names or ():
             module.keep_frame_pointer(name)
         measured = self._generate(module, best.codegen) if names else None
-        if measured is None or measured.cost >= best.cost:
+        if not names or measured is None or measured.cost >= best.cost:
             return best
         return best._replace(
             cost=measured.cost,
@@ -79,14 +83,16 @@ class CodeGenerator:
     def _submit_framed(
         self,
         module: Module,
-        made: Made,
-        tried: Sequence[tuple[str, ...]],
-        futures: Sequence[Future[Measured | None]],
+        way: tuple[str, ...],
+        without: Future[Measured | None] | bytes | None,
     ) -> _Framed | None:
         """Have code generated with a frame pointer in all functions, to see which are smaller.
 
-        It is generated in the first of the ways that are tried, which does not wait for the best of
-        them. None where what that does to a function cannot be told, or none can have one.
+        Args:
+            way: to generate it.
+            without: the same without frame pointers, if that is there.
+
+        None where what that does to a function cannot be told, or none can have one.
         """
         if not module.tells_function_sizes:
             return None
@@ -94,25 +100,18 @@ class CodeGenerator:
         names = [name for name in module.instruction_counts() if framed.keep_frame_pointer(name)]
         if not names:
             return None
-        way, without = (tried[0], futures[0]) if tried else ((), made.object)
         if without is None:
             without = self._pool.submit(self._generate, module.clone(), way)
         return _Framed(names, self._pool.submit(self._generate, framed, way), without)
 
-    def _smaller_with_frame_pointer(
-        self,
-        names: Sequence[str],
-        with_all: Future[Measured | None],
-        without: Future[Measured | None] | bytes,
-    ) -> list[str]:
-        """Those functions; see `_Framed`."""
-        before, after = (
-            self._subject.sizes_by_function(
-                _code(each.result()) if isinstance(each, Future) else each
-            )
-            for each in (without, with_all)
-        )
-        return [name for name in names if name in after and after[name] < before.get(name, 0)]
+    def _smaller(self, framed: _Framed) -> list[str] | None:
+        """The functions that are smaller with a frame pointer; None where there is no code."""
+        without, with_all = _code(framed.without), _code(framed.with_all)
+        if without is None or with_all is None:
+            return None
+        before = self._subject.sizes_by_function(without)
+        after = self._subject.sizes_by_function(with_all)
+        return [n for n in framed.names if n in after and after[n] < before.get(n, 0)]
 
     def _generate(self, module: Module, codegen: tuple[str, ...]) -> Measured | None:
         """The code and its cost; None where LLVM fails, or warns of it."""
@@ -122,5 +121,8 @@ class CodeGenerator:
         return None
 
 
-def _code(measured: Measured | None) -> bytes | None:
+def _code(generated: Future[Measured | None] | bytes) -> bytes | None:
+    if isinstance(generated, bytes):
+        return generated
+    measured = generated.result()
     return None if measured is None else measured.code

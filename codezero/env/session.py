@@ -90,8 +90,9 @@ class Session:
         step_seconds: wall time of a pass; a step that runs a list of them has as many times that.
         isolated: run LLVM in a worker process. Without it a step is quicker by the round trip
             (0.1 to 0.3 ms), no wall time is enforced, and a crash of LLVM is one of this process.
-        threads: of the worker, for what can be done side by side: `try_lists`, and measuring a
-            program at the start and as the baseline makes it. Nothing else depends on it.
+        threads: of the worker, for what can be done side by side: lists of passes and what comes
+            after them, ways to generate code, and measuring a program at the start and as the
+            baseline makes it. Only how long that takes depends on it.
         for_objects, estimate_start: see `codezero.env.subject.Subject`.
     """
 

@@ -379,7 +379,7 @@ class Trials:
         results = self._side_by_side(
             lambda task, limit: self._try_tail(built.module, *task, limit),
             [(names, actions) for actions in lists for names in groups],
-            most_work / max(len(groups), 1),
+            most_work,
         )
         is_running = None in results
         chosen: dict[str, tuple[int, tuple[int, ...]]] = {}
@@ -391,10 +391,13 @@ class Trials:
 
         def rebuild(names: Sequence[str], limit: _Limit) -> list[_Chosen[str]]:
             module = built.module.clone()
-            for name in names:
-                for action in chosen[name][1]:
-                    self._space.passes[action].run_on(module, name)
-            return [_Chosen(self._subject.build(module), tuple(names))]
+            with contextlib.suppress(LLVMError):
+                for name in names:
+                    for action in chosen[name][1]:
+                        self._space.passes[action].run_on(module, name)
+                if module.instruction_count() <= self._subject.max_instructions:
+                    return [_Chosen(self._subject.build(module), tuple(names))]
+            return []
 
         wanted = sorted(chosen, key=lambda name: -chosen[name][0])
         smaller, _, _ = self._try_together(
@@ -419,10 +422,12 @@ class Trials:
         """Make one attempt after the other at what helps by itself, until one is smaller.
 
         As many are made side by side as there are threads, which what comes of them does not depend
-        on.
+        on: what comes after the first that is smaller might as well not have been made. Where there
+        is a limit, something else is at work on the machine, or might be given up with the process
+        of the one that is smaller: then they are made one by one.
 
         Args:
-            make: what comes of an attempt, or nothing.
+            make: what comes of an attempt, or nothing. It raises nothing of LLVM's.
             than: the cost that it has to be less than.
             most_work: see `Session.try_lists`.
             is_running: whether threads still do what was given up.
@@ -430,7 +435,7 @@ class Trials:
         Returns that one, how many it took, and whether one was given up in the middle of a pass.
         """
         attempts = list(attempts)
-        many = 1 if is_running else self._threads
+        many = self._threads if math.isinf(most_work) and not is_running else 1
         for first in range(0, len(attempts), many):
             now = attempts[first : first + many]
             results: list[list[_Chosen[Task]] | None]

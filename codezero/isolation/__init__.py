@@ -6,6 +6,7 @@ from codezero.isolation.worker import (
     WorkerCrashed,
     WorkerFailure,
     WorkerTimedOut,
+    end_ahead,
     start_ahead,
 )
 
@@ -16,5 +17,6 @@ __all__ = [
     "WorkerCrashed",
     "WorkerFailure",
     "WorkerTimedOut",
+    "end_ahead",
     "start_ahead",
 ]

@@ -85,19 +85,21 @@ _ahead: dict[str, _Child] = {}
 def start_ahead(target: str) -> None:
     """Start a child for the first worker of this target, and have it import what that needs.
 
-    It takes as long as all else that comes before: this is for the first thing that a command does.
+    It takes as long as all else that comes before: this is for the first thing that a command does,
+    which is to end with `end_ahead`.
 
     Args:
         target: as for `Worker`.
     """
     module = _module_of(target)
     if not _ahead:
-        atexit.register(_end_ahead)
+        atexit.register(end_ahead)
     if module not in _ahead:
         _ahead[module] = _Child(os.environ, module=module)
 
 
-def _end_ahead() -> None:
+def end_ahead() -> None:
+    """End the children that no worker has taken."""
     while _ahead:
         _ahead.popitem()[1].end()
 
@@ -159,6 +161,9 @@ class Worker:
             if self._child is not None:
                 return
             child = None if self._pass_fds or self._environment else _ahead.pop(self._module, None)
+            if child is not None and child.process.poll() is not None:
+                child.end()  # someone has stopped it
+                child = None
             if child is None:
                 environment = {**os.environ, **self._environment}
                 child = _Child(environment, self._pass_fds)
