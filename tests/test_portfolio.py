@@ -35,6 +35,7 @@ from codezero.portfolio.portfolio import DESCRIPTION, Portfolio, order
 from codezero.portfolio.table import ListTable, measure
 from codezero.portfolio.tails import TailTable, choose_tails, measure_tails
 from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
+from codezero.search.agent import AgentPolicy
 from codezero.search.budget import Budget
 from codezero.search.policy import CodegenChoice, Found, Policy, parse_policy
 from codezero.search.portfolio import PortfolioSearch, TrialLimit
@@ -560,6 +561,18 @@ def test_an_optimizer_uses_what_the_trial_made(
         }
         session.replay([settings.action(name) for name in result.passes], functions)
         assert session.finish()[1:3] == (result.cost, result.bitcode)
+
+
+def test_a_program_whose_baseline_takes_all_the_time_is_the_baselines(sha256: Program) -> None:
+    settings = make_settings("sound", "loaded", "clang")
+    policy = AgentPolicy(
+        shipped_agents()["size"], limit=TrialLimit(seconds=1e-6), objective=Objective.LOADED
+    )
+    with closing(Optimizer(settings, for_objects=True, estimate_start=True)) as optimizer:
+        result = optimizer.run(sha256, policy, bitcode=False)
+    assert result.fell_back and result.cost == result.costs.baseline
+    assert result.object is not None
+    assert Objective.LOADED.measure_object(result.object) == result.cost
 
 
 def test_costs_are_the_programs_whatever_a_search_has_looked_at(

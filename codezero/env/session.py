@@ -320,7 +320,7 @@ class Session:
 
     def features(self) -> Features:
         """What the program is made of; see `Features`."""
-        features: Features = self._call("subject.features", timeout=self._in_time(START_SECONDS))
+        features: Features = self._call("subject.features", timeout=START_SECONDS)
         return features
 
     def try_lists(self, lists: Sequence[Sequence[int]], most_work: float = math.inf) -> list[Tried]:
@@ -392,7 +392,7 @@ class Session:
 
     def tells_functions(self) -> bool:
         """Whether the cost of a function can be told, without which nothing is chosen for one."""
-        tells: bool = self._call("trials.tells_functions", timeout=self._in_time(self.step_seconds))
+        tells: bool = self._call("trials.tells_functions", timeout=self.step_seconds)
         return tells
 
     def likely_choices(self) -> Likely | None:
@@ -400,9 +400,7 @@ class Session:
 
         None where functions call no others, without which nothing can be inlined.
         """
-        likely: Likely | None = self._call(
-            "trials.likely_choices", timeout=self._in_time(START_SECONDS)
-        )
+        likely: Likely | None = self._call("trials.likely_choices", timeout=START_SECONDS)
         return likely
 
     def try_inlining(

@@ -119,6 +119,8 @@ class PortfolioSearch:
         # At the start a program may lack what it has to have before code is generated, such as
         # calls that have to be inlined: it is no result by itself.
         self._start = self._found = Found((), max(env.cost, env.costs.baseline), 0)
+        if meter.out_of_time():
+            return  # the baseline took all of it
         try:
             features = env.features()
             tells = env.tells_functions()
