@@ -17,7 +17,7 @@ from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
 from codezero.env.inlining import Likely
 from codezero.env.session import Session
-from codezero.env.trials import Tried
+from codezero.env.trials import ATTEMPTS, Tried
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.portfolio.portfolio import Portfolio
@@ -40,8 +40,8 @@ INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
 LEAST_FOR_INLINING = 0.5
 """Work of a trial from which on they are tried once where functions are shared, besides lists."""
-LATEST_FOR_INLINING = 0.5
-"""Of the seconds of a trial with a limit, that there are to be left."""
+FOR_CODE = 2
+"""Lists that could be tried while ways to generate code and frame pointers are."""
 AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
 MOST_AT_ONCE = 1_000
@@ -139,13 +139,30 @@ class PortfolioSearch:
         most_work = STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
         many = MOST_AT_ONCE if math.isinf(limit.seconds) else env.threads
+        before = meter.seconds_left()
         self._try_in_rounds(order.trial, many, meter, most_work)
-        # In a trial of the largest programs, what comes last is worth more for its time.
-        if trials and meter.seconds_left() >= limit.seconds * LATEST_FOR_INLINING:
+        if trials and self._has_time_for_inlining(trials, order.trial, before, meter):
             work -= self._try_inlining(trials, most_work) * self._work_of_list
             self._try_in_rounds(self._next_lists(work), many, meter, most_work)
         if not meter.out_of_time():
             self._try_tails(len(tails.chosen), meter, most_work)
+
+    def _has_time_for_inlining(
+        self, trials: int, tried: Sequence[int], before: float, meter: Meter
+    ) -> bool:
+        """Whether choices, and what comes after them, end before the trial has to.
+
+        What comes last, which is code, is worth more for its time.
+
+        Args:
+            tried: the lists of the trial, by which it is told how long one takes.
+            before: seconds that were left before them.
+        """
+        left = meter.seconds_left()
+        if math.isinf(left):
+            return True
+        of_list = (before - left) / max(math.ceil(len(tried) / self._env.threads), 1)
+        return left >= of_list * (math.ceil(trials / self._env.threads) + ATTEMPTS + FOR_CODE)
 
     def _try_in_rounds(
         self, lists: Sequence[int], many: int, meter: Meter, most_work: float
