@@ -227,7 +227,7 @@ class Optimizer:
         settings: space, objective and protocol.
         seed: of policies that choose at random; each program is given a generator of its own.
         threads: that one program may use.
-        for_objects, estimate_start: see `codezero.env.episode.Episode`.
+        for_objects, estimate_start: see `codezero.env.subject.Subject`.
     """
 
     def __init__(

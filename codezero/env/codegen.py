@@ -68,10 +68,12 @@ class CodeGenerator:
         if names is None and best.codegen != way:  # there is no code of that way
             framed = self._submit_framed(module, best.codegen, best.object)
             names = framed and self._smaller(framed)
-        for name in names or ():
+        if not names:
+            return best
+        for name in names:
             module.keep_frame_pointer(name)
-        measured = self._generate(module, best.codegen) if names else None
-        if not names or measured is None or measured.cost >= best.cost:
+        measured = self._generate(module, best.codegen)
+        if measured is None or measured.cost >= best.cost:
             return best
         return best._replace(
             cost=measured.cost,

@@ -48,6 +48,8 @@ class Made(NamedTuple):
 
 
 class Measured(NamedTuple):
+    """What a program costs."""
+
     cost: int
     code: bytes | None
     """An object, if the objective is one of code."""

@@ -244,7 +244,7 @@ class Trials:
         return None, tuple(changed)
 
     def finish_list(self, index: int) -> Made:
-        """As `finish`, of what one of the last lists tried has made."""
+        """As `Subject.finish`, of what one of the last lists tried has made."""
         return self._subject.hand_over(self._built(index))
 
     def keep_list(self, index: int) -> None:
@@ -336,9 +336,9 @@ class Trials:
         if not smallest.choices:
             self._kept = replace(kept, tried=tried)
             return Inlined(kept.inlining, None, number, is_running)
-        handed_over = self._subject.hand_over(smallest.built)
-        inlining = (*kept.inlining, *smallest.choices)
         built = smallest.built
+        handed_over = self._subject.hand_over(built)
+        inlining = (*kept.inlining, *smallest.choices)
         self._kept = _Kept(kept.actions, built, inlining, built, tried=tried)
         return Inlined(inlining, handed_over, number, is_running)
 
