@@ -24,7 +24,7 @@ from codezero.isolation import (
     WorkerCrashed,
     WorkerFailure,
     WorkerTimedOut,
-    start_ahead,
+    started_ahead,
 )
 
 
@@ -63,45 +63,90 @@ def test_state_lives_in_the_child(worker: Worker) -> None:
     worker.close()
 
 
-def test_a_child_that_was_started_ahead_is_the_first_workers() -> None:
+def test_a_process_that_was_started_ahead_is_the_first_workers() -> None:
     before = children_of(os.getpid())
-    start_ahead("test_isolation:Target")
-    start_ahead("test_isolation:Target")
-    (ahead,) = set(children_of(os.getpid())) - set(before)
-    with Worker("test_isolation:Target", {"start": 5}) as first:
-        assert first.call("add", 1) == 6
-        assert set(children_of(os.getpid())) - set(before) == {ahead}
-        with Worker("test_isolation:Target", environment={"SOME": "1"}) as second:
-            assert second.call("add", 1) == 1
-            assert len(set(children_of(os.getpid())) - set(before)) == 2
-    assert not is_alive(ahead)
+    with started_ahead("test_isolation:Target"), started_ahead("test_isolation:Target"):
+        (ahead,) = set(children_of(os.getpid())) - set(before)
+        with Worker("test_isolation:Target", {"start": 5}) as first:
+            assert first.call("add", 1) == 6
+            assert set(children_of(os.getpid())) - set(before) == {ahead}
+            with Worker("test_isolation:Target", environment={"SOME": "1"}) as second:
+                assert second.call("add", 1) == 1
+                assert len(set(children_of(os.getpid())) - set(before)) == 2
+        assert not is_alive(ahead)
 
 
-def test_a_child_that_nobody_takes_ends_with_its_parent(tmp_path: Path) -> None:
-    code = (
-        "import os, signal, sys; from codezero.isolation import start_ahead\n"
-        "start_ahead('codezero.env.episode:Episode')\n"
-        "children = open(f'/proc/self/task/{os.getpid()}/children').read()\n"
-        "print(children, flush=True)\n"
-        "if sys.argv[1] == 'killed': os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    for how in ("killed", "at its end"):
-        done = subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True)
-        (child,) = map(int, done.stdout.split())
-        deadline = time.monotonic() + 20
-        while is_alive(child) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not is_alive(child)
-
-
-def test_a_child_that_was_started_ahead_may_have_gone() -> None:
+def test_a_process_that_nobody_takes_ends() -> None:
     before = children_of(os.getpid())
-    start_ahead("test_isolation:Target")
-    (ahead,) = set(children_of(os.getpid())) - set(before)
-    os.kill(ahead, signal.SIGKILL)
-    os.waitid(os.P_PID, ahead, os.WEXITED | os.WNOWAIT)
-    with Worker("test_isolation:Target", {"start": 5}) as worker:
-        assert worker.call("add", 1) == 6
+    with started_ahead("test_isolation:Target"):
+        assert len(children_of(os.getpid())) == len(before) + 1
+    assert children_of(os.getpid()) == before
+
+
+FORKS = """
+import os, signal, sys
+from codezero.isolation import Worker, started_ahead
+print("before", end=" ")
+with started_ahead("pathlib:PurePosixPath"):
+    (child,) = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+    is_copy = open("/proc/self/cmdline").read() == open(f"/proc/{child}/cmdline").read()
+    print(is_copy, child, flush=True)
+    if sys.argv[1] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    worker = Worker("pathlib:PurePosixPath")
+    print(worker.call("as_posix"), flush=True)
+    if sys.argv[1] == "exits":
+        os._exit(0)
+    os.kill(int(child), signal.SIGTERM)  # which is the parent's to handle
+    os.kill(int(child), signal.SIGINT)
+    print(worker.call("as_posix"), flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "exits", "ends"])
+def test_a_process_without_threads_forks_and_what_it_forks_ends_with_it(how: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS, how], capture_output=True, text=True)
+    before, is_copy, child, *answers = done.stdout.split()
+    assert (before, is_copy) == ("before", "True"), "it prints what it has to print once"
+    assert answers == {"killed": [], "exits": ["."], "ends": [".", "."]}[how]
+    assert done.returncode == (-signal.SIGKILL if how == "killed" else 0), done.stderr
+    deadline = time.monotonic() + 20
+    while is_alive(int(child)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_alive(int(child))
+
+
+def test_a_process_that_was_started_ahead_may_have_gone() -> None:
+    before = children_of(os.getpid())
+    with started_ahead("test_isolation:Target"):
+        (ahead,) = set(children_of(os.getpid())) - set(before)
+        os.kill(ahead, signal.SIGKILL)
+        os.waitid(os.P_PID, ahead, os.WEXITED | os.WNOWAIT)
+        with Worker("test_isolation:Target", {"start": 5}) as worker:
+            assert worker.call("add", 1) == 6
+
+
+CRASHES = """
+import os
+from codezero.isolation import Worker, WorkerCrashed, started_ahead
+
+class Target:
+    def abort(self): os.write(2, b"LLVM ERROR: of its own\\n"); os.abort()
+    def fine(self): return "fine"
+
+with started_ahead("__main__:Target"):
+    worker = Worker("__main__:Target")
+    print(worker.call("fine"))
+    try:
+        worker.call("abort")
+    except WorkerCrashed as crash:
+        print(crash)
+"""
+
+
+def test_what_a_forked_process_says_before_it_crashes_is_told() -> None:
+    done = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True)
+    assert done.stdout.split("\n") == ["fine", "SIGABRT: LLVM ERROR: of its own", ""], done.stderr
 
 
 def test_a_command_that_does_not_begin_leaves_no_child(
@@ -115,8 +160,11 @@ def test_a_command_that_does_not_begin_leaves_no_child(
 
 
 def test_a_module_that_cannot_be_imported_is_said_when_it_is_needed() -> None:
-    start_ahead("no_such_module:Class")
-    with Worker("no_such_module:Class") as worker, pytest.raises(ModuleNotFoundError):
+    with (
+        started_ahead("no_such_module:Class"),
+        Worker("no_such_module:Class") as worker,
+        pytest.raises(ModuleNotFoundError),
+    ):
         worker.call("anything")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import _thread
+import atexit
+import contextlib
 import importlib
 import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
 
 import codezero
 from codezero.errors import CodeZeroError
@@ -71,7 +75,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("codezero: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
+    if argv is None and arguments and arguments[0] in OF_EPISODES:
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process, whose command is over, without taking down NumPy, ONNX Runtime and LLVM.
+
+    That takes as long as to try a list of passes.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):  # it may be closed
+            stream.flush()
+    os._exit(code)
 
 
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
@@ -99,27 +117,26 @@ def _run(arguments: list[str]) -> int:
     if "--" in rest:
         end = rest.index("--")
         rest, flags = rest[:end], rest[end + 1 :]
-    if command in OF_EPISODES and not HELP.intersection(rest):
-        return _run_with_episode(command, rest, flags)
-    return _run_command(command, rest, flags)
-
-
-def _run_command(command: str, arguments: list[str], flags: list[str]) -> int:
     module = importlib.import_module(f"codezero.cli.{command}")
-    code: int = module.run(arguments, flags)
+    code: int
+    if command in OF_EPISODES and not HELP.intersection(rest):
+        code = _run_with_episode(module, rest, flags)
+    else:
+        code = module.run(rest, flags)
     return code
 
 
-def _run_with_episode(command: str, arguments: list[str], flags: list[str]) -> int:
-    """The same, while an episode's process starts beside all that is to be imported."""
+def _run_with_episode(module: ModuleType, arguments: list[str], flags: list[str]) -> int:
+    """Run a command while an episode's process starts beside all else that is to be imported."""
     from codezero.env import EPISODE
-    from codezero.isolation import end_ahead, start_ahead
+    from codezero.isolation import started_ahead
 
-    start_ahead(EPISODE)
-    try:
-        return _run_command(command, arguments, flags)
-    finally:
-        end_ahead()
+    # NumPy is there for a few small products, and threads that wait for larger ones take the cores
+    # that passes run on.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with started_ahead(EPISODE):
+        code: int = module.run(arguments, flags)
+        return code
 
 
 def _summaries() -> str:

@@ -1,13 +1,12 @@
 """Isolation: LLVM may abort, hang or exhaust memory; here that costs a child process."""
 
+from codezero.isolation.ahead import started_ahead
 from codezero.isolation.commands import CommandRunner, CommandStopped
 from codezero.isolation.worker import (
     Worker,
     WorkerCrashed,
     WorkerFailure,
     WorkerTimedOut,
-    end_ahead,
-    start_ahead,
 )
 
 __all__ = [
@@ -17,6 +16,5 @@ __all__ = [
     "WorkerCrashed",
     "WorkerFailure",
     "WorkerTimedOut",
-    "end_ahead",
-    "start_ahead",
+    "started_ahead",
 ]

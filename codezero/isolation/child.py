@@ -12,18 +12,33 @@ import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all; the parent decides
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
-    module = sys.argv[2]
+    """What a fresh interpreter does; see `codezero.isolation.process.spawn`."""
+    number, module = sys.argv[1:]
+    _ignore_signals()
     with contextlib.suppress(Exception):  # which shows when it is constructed
         if module:
             importlib.import_module(module)
+    serve(int(number))
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all; the parent decides
+        signal.signal(number, signal.SIG_IGN)
+
+
+def serve(number: int) -> NoReturn:
+    """Construct what is asked for, answer calls, and end the process with the parent.
+
+    Args:
+        number: of the file descriptor of the connection to the parent.
+    """
+    _ignore_signals()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    connection: Connection[Any, Any] = Connection(number)
     try:
         target, kwargs, memory_limit = pickle.loads(connection.recv_bytes())
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -47,7 +62,7 @@ def _exit_with_parent() -> None:
     Standard input is a pipe that the parent never writes to and that closes when it dies. Passes
     run without the GIL, so this thread is never held up.
     """
-    os.read(sys.stdin.fileno(), 1)
+    os.read(0, 1)
     os._exit(0)
 
 

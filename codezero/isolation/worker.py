@@ -1,111 +1,30 @@
 """A worker: an object that lives in a process of its own, called as if it were here.
 
 The child is a fresh interpreter rather than a fork, so that it inherits no threads, no locks and
-no GPU, and rather than one of `multiprocessing`, so that callers need no ``__main__`` guard. It
-ignores Ctrl-C, which is its parent's to handle, and dies with its parent however that dies.
+no GPU, and rather than one of `multiprocessing`, so that callers need no ``__main__`` guard. Only a
+command that has done nothing yet forks (`codezero.isolation.ahead`). The child ignores Ctrl-C,
+which is its parent's to handle, and dies with its parent however that dies.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import pickle
-import select
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
 from typing import Any
+
+from codezero.isolation.ahead import module_of, take
+from codezero.isolation.process import WorkerProcess, spawn
 
 DEFAULT_MEMORY_LIMIT = 6 << 30
 """Address space of a child in bytes. A pass that grows a program without bound ends here."""
 
 STARTUP_SECONDS = 60.0
 """Time for a child to import and construct its object, on a machine however busy."""
-
-_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from codezero.isolation.child import main; main()"
-
-
-class _Child:
-    """A process that waits for what it is to construct.
-
-    Args:
-        environment: all of its variables.
-        pass_fds: see `Worker`.
-        module: what it imports meanwhile.
-    """
-
-    def __init__(
-        self, environment: Mapping[str, str], pass_fds: Sequence[int] = (), module: str = ""
-    ) -> None:
-        ours, theirs = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
-        bootstrap = _BOOTSTRAP.format(path=[entry for entry in sys.path if entry])
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", bootstrap, str(theirs.fileno()), module],
-                pass_fds=(theirs.fileno(), *pass_fds),
-                stdin=subprocess.PIPE,  # closes when this process dies, and so ends the child
-                stdout=self._stderr,
-                stderr=self._stderr,
-                env=environment,
-            )
-        finally:
-            theirs.close()
-        self.connection: Connection[Any, Any] = Connection(ours.detach())
-        # Connection.poll makes a selector on every call; this is made once.
-        self.poll = select.poll()
-        self.poll.register(self.connection.fileno(), select.POLLIN)
-
-    def words(self) -> list[str]:
-        """Lines that it has printed."""
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace").strip().splitlines()
-
-    def end(self) -> None:
-        """End it at once, and free what it held."""
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.connection.close()
-        self._stderr.close()
-
-
-_ahead: dict[str, _Child] = {}
-"""Children that have been started for workers to come, by their modules."""
-
-
-def start_ahead(target: str) -> None:
-    """Start a child for the first worker of this target, and have it import what that needs.
-
-    It takes as long as all else that comes before: this is for the first thing that a command does,
-    which is to end with `end_ahead`.
-
-    Args:
-        target: as for `Worker`.
-    """
-    module = _module_of(target)
-    if not _ahead:
-        atexit.register(end_ahead)
-    if module not in _ahead:
-        _ahead[module] = _Child(os.environ, module=module)
-
-
-def end_ahead() -> None:
-    """End the children that no worker has taken."""
-    while _ahead:
-        _ahead.popitem()[1].end()
-
-
-def _module_of(target: str) -> str:
-    return target.partition(":")[0]
 
 
 class WorkerFailure(Exception):
@@ -144,10 +63,10 @@ class Worker:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._setup = pickle.dumps((target, kwargs or {}, memory_limit))
-        self._module = _module_of(target)
+        self._module = module_of(target)
         self._pass_fds = tuple(pass_fds)
         self._environment = dict(environment or {})
-        self._child: _Child | None = None
+        self._child: WorkerProcess | None = None
         self._ready = False
         self._interrupted = False
         self._lock = threading.Lock()
@@ -160,13 +79,9 @@ class Worker:
                 raise WorkerFailure("the worker is closed")
             if self._child is not None:
                 return
-            child = None if self._pass_fds or self._environment else _ahead.pop(self._module, None)
-            if child is not None and child.process.poll() is not None:
-                child.end()  # someone has stopped it
-                child = None
+            child = None if self._pass_fds or self._environment else take(self._module)
             if child is None:
-                environment = {**os.environ, **self._environment}
-                child = _Child(environment, self._pass_fds)
+                child = spawn({**os.environ, **self._environment}, self._pass_fds)
             self._child = child
         self._ready = False
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
