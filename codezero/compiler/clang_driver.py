@@ -27,6 +27,7 @@ class Jobs(NamedTuple):
     """Files that it has read more flags from."""
 
 
+# Patterns are text where not every call needs them: `re` compiles them when they are first used.
 _ARGUMENT = re.compile(rb' "((?:[^"\\]|\\.)*)"', re.DOTALL)
 _WORD = re.compile(rb' (?:"((?:[^"\\]|\\.)*)"|(\S+))', re.DOTALL)
 """With quotes only where there is something to be quoted."""
@@ -94,7 +95,7 @@ def is_compilation(command: Sequence[str]) -> bool:
     return (
         is_compiler(command)
         and "-emit-obj" in command
-        and not any(map(_OTHER_ACTIONS.fullmatch, command))
+        and not any(re.fullmatch(_OTHER_ACTIONS, word) for word in command)
         and command[-3:-2] == ("-x",)
         and command[-2] in _LANGUAGES[_first(command)]
         and "-o" in command
@@ -106,7 +107,7 @@ def is_fortran(command: Sequence[str]) -> bool:
     return _first(command) == "-fc1"
 
 
-_OTHER_ACTIONS = re.compile(r"-ast-.*|-emit-(?!obj$).*|-f?dump-.*|-fsyntax-only|-E|-S|-print-.*")
+_OTHER_ACTIONS = r"-ast-.*|-emit-(?!obj$).*|-f?dump-.*|-fsyntax-only|-E|-S|-print-.*"
 """Words that make of a compilation something else, whatever stands before."""
 
 
@@ -122,20 +123,18 @@ def to_stdout(command: Sequence[str]) -> list[str]:
     return kept
 
 
-_WORKS_DURING_OPTIMISATION = re.compile(
+_WORKS_DURING_OPTIMISATION = (
     r"-fsanitize-coverage|-fprofile-(instrument|sample|generate|use)|-finstrument-function|-fxray|"
     r"-fobjc-arc|-flto|-pg$|-coverage-|-fpass-plugin|-mllvm$|-fveclib=(?!none)|-fmemory-profile|"
     r"-fexperimental-sanitize-metadata|-fpseudo-probe|-Rpass|-load$|-plugin|-add-plugin|"
     r"-fembed-bitcode|-fembed-offload|-ffat-lto|-fbasic-block-sections=list"
 )
-_FRONT_END_WRITES = re.compile(
-    r"-dependency-file$|-serialize-diagnostic-file$|-header-include-file$"
-)
-_BACK_END_WRITES = re.compile(
+_FRONT_END_WRITES = r"-dependency-file$|-serialize-diagnostic-file$|-header-include-file$"
+_BACK_END_WRITES = (
     r"-split-dwarf-(file|output)$|-ftime-trace|-opt-record-file$|-stack-usage-file|"
     r"-stats-file|--?save-temps"
 )
-_FRONT_ENDS_SANITIZERS = re.compile(
+_FRONT_ENDS_SANITIZERS = (
     r"undefined|integer|nullability|bounds|alignment|array-bounds|bool|builtin|enum|"
     r"float-cast-overflow|float-divide-by-zero|function|"
     r"implicit-.*|integer-divide-by-zero|nonnull-attribute|null|nullability-.*|object-size|"
@@ -153,12 +152,14 @@ def objection(argument: str, *, only_object: bool) -> str | None:
         only_object: whether what the front end writes beside the object would be lost, too.
     """
     instrumented = argument.startswith("-fsanitize=") and not all(
-        _FRONT_ENDS_SANITIZERS.fullmatch(check)
+        re.fullmatch(_FRONT_ENDS_SANITIZERS, check)
         for check in argument.removeprefix("-fsanitize=").split(",")
     )
-    if instrumented or _WORKS_DURING_OPTIMISATION.match(argument):
+    if instrumented or re.match(_WORKS_DURING_OPTIMISATION, argument):
         return "works during optimisation, which codezero replaces"
-    if _BACK_END_WRITES.match(argument) or (only_object and _FRONT_END_WRITES.match(argument)):
+    if re.match(_BACK_END_WRITES, argument) or (
+        only_object and re.match(_FRONT_END_WRITES, argument)
+    ):
         return "writes a file beside the object, which codezero does not keep"
     return None
 
@@ -192,10 +193,10 @@ def reads_listed_files(command: Sequence[str]) -> bool:
     """Whether a compilation reads its source and headers only, and clang can list those."""
     if is_fortran(command) or ("-dependency-file" in command and "-sys-header-deps" not in command):
         return False
-    return not any(map(_READS_MORE.match, command))
+    return not any(re.match(_READS_MORE, word) for word in command)
 
 
-_READS_MORE = re.compile(
+_READS_MORE = (
     r"-include-pch$|-fmodule|-ivfsoverlay$|-fsanitize-ignorelist|"
     r"-fsanitize-system-ignorelist|-header-include-file$|-serialize-diagnostic-file$|-frandomize|"
     r"-fdepfile-entry|-fapinotes|-fprebuilt-|--warning-suppression-mappings|-fms-hotpatch"
@@ -249,7 +250,7 @@ def not_followed(command: Sequence[str]) -> str | None:
     for word in words:
         if word in _FOLLOWED_WITH_VALUE:
             next(words, None)
-        elif not known.fullmatch(word):
+        elif not re.fullmatch(known, word):
             return word
     return None
 
@@ -263,7 +264,7 @@ _FOLLOWED_WITH_VALUE = frozenset(
         *("-module-dir", "-J", "-fintrinsic-modules-path"),  # flang's
     )
 )
-_FOLLOWED = re.compile(
+_FOLLOWED = (
     r"-|-[cf]c1|-O[sz]|-emit-obj|-disable-(free|llvm-verifier|llvm-passes|red-zone)|-w|-W.*|-pedantic|"
     r"-pedantic-errors|-clear-ast-before-backend|-discard-value-names|-pic-is-pie|-std=.*|"
     r"-mframe-pointer=.*|-debugger-tuning=.*|-vectorize-slp|-faddrsig|-pthread|-mconstructor-aliases|"
@@ -278,8 +279,8 @@ _FOLLOWED = re.compile(
     r"operator-names|strict-return|delete-null-pointer-checks|diagnostics-.*|caret-diagnostics)|"
     r"-fsigned-char|-relaxed-aliasing|-nobuiltininc|-nostdsysteminc|-nostdinc\+\+"
 )
-_FOLLOWED_OF_FLANG = re.compile(
-    rf"{_FOLLOWED.pattern}|-debug-info-kind=.*|-complex-range=.*|-cpp|-nocpp|-f(openmp.*|openacc|"
+_FOLLOWED_OF_FLANG = (
+    rf"{_FOLLOWED}|-debug-info-kind=.*|-complex-range=.*|-cpp|-nocpp|-f(openmp.*|openacc|"
     r"complex-arithmetic=.*|fast-math|stack-arrays|default-(real|integer|double)-\d+|backslash|"
     r"(fixed|free)-form|fixed-line-length=.*|implicit-none|logical-abbreviations|xor-operator|"
     r"no-automatic|large-sizes|unsigned|convert=.*|(no-)?realloc-lhs|hermetic-module-files|"

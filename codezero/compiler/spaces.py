@@ -37,7 +37,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.resources
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -285,7 +284,7 @@ def load_space(name_or_path: str | Path) -> PassSpace:
 
 @functools.cache
 def _load_built_in(name: str) -> PassSpace:
-    file = importlib.resources.files("codezero.compiler") / "spaces" / f"{name}.toml"
+    file = Path(__file__).with_name("spaces") / f"{name}.toml"
     return parse_space(file.read_text(encoding="utf-8"), origin=file.name)
 
 
