@@ -21,7 +21,7 @@ from codezero.compiler import Module, load_space
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, OPT
 from codezero.env import PhaseOrderingEnv, PhaseOrderingVectorEnv
-from codezero.programs import ProgramLoader
+from codezero.programs.load import ProgramLoader
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from codezero.errors import CodeZeroError as CodeZeroError
     from codezero.optimize import Optimized as Optimized
     from codezero.optimize import Optimizer as Optimizer
-    from codezero.programs import ProgramLoader as ProgramLoader
-    from codezero.search import parse_policy as parse_policy
+    from codezero.programs.load import ProgramLoader as ProgramLoader
+    from codezero.search.policy import parse_policy as parse_policy
 
 __version__ = "0.1.0"
 
@@ -40,10 +40,10 @@ _MODULES = {
     "PhaseOrderingEnv": "codezero.env",
     "PhaseOrderingVectorEnv": "codezero.env",
     "Program": "codezero.compiler.program",
-    "ProgramLoader": "codezero.programs",
+    "ProgramLoader": "codezero.programs.load",
     "Protocol": "codezero.compiler",
     "load_space": "codezero.compiler",
-    "parse_policy": "codezero.search",
+    "parse_policy": "codezero.search.policy",
 }
 
 __all__ = [*sorted(_MODULES), "__version__"]

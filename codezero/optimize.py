@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings, Replayed
@@ -81,7 +79,7 @@ def optimize(
     program: Program,
     policy: Policy,
     env: Session,
-    rng: np.random.Generator,
+    seed: int,
     *,
     streamlined: bool = False,
     bitcode: bool = True,
@@ -93,6 +91,7 @@ def optimize(
     result is the baseline.
 
     Args:
+        seed: of what the policy chooses at random.
         streamlined: leave out passes without which the program is as small, as Table 1 of the paper
             does. For lists that people read: it takes some seconds, which are not counted.
         bitcode: if not, a result that is the baseline has none, if it has an object: that would
@@ -102,7 +101,7 @@ def optimize(
         ProgramError: LLVM cannot even read or measure the program.
     """
     start, space = time.monotonic(), env.settings.space
-    found = policy.run(env, program, rng)
+    found = policy.run(env, program, seed)
     changes = bool(found.actions or found.functions)
     expanded = Replayed(space.expand(found.actions), dict(found.functions))
     result = None
@@ -110,7 +109,7 @@ def optimize(
         result = _Result(expanded, found.made)
     elif changes:
         result = _replay(env, program, expanded, found.inlining)
-    costs = env.costs_of(program)
+    costs = _costs(env, program)
     seconds = time.monotonic() - start
     if result is not None and result.made.cost < costs.baseline:
         if streamlined:
@@ -205,6 +204,13 @@ def _streamline(env: Session, program: Program, result: _Result, found: Found) -
     return shortest._replace(made=made) if made.cost <= result.made.cost else result
 
 
+def _costs(env: Session, program: Program) -> Costs:
+    try:
+        return env.measured_costs_of(program)
+    except (ProgramError, WorkerFailure):  # on what no one needs: the start
+        return env.costs_of(program)
+
+
 def _baseline_object(env: Session, program: Program) -> bytes | None:
     try:
         return env.baseline_object(program)
@@ -225,7 +231,7 @@ class Optimizer:
 
     Args:
         settings: space, objective and protocol.
-        seed: of policies that choose at random; each program is given a generator of its own.
+        seed: of policies that choose at random, the same for each program.
         threads: that one program may use.
         for_objects, estimate_start: see `codezero.env.subject.Subject`.
     """
@@ -263,9 +269,11 @@ class Optimizer:
         bitcode: bool = True,
     ) -> Optimized:
         """See `optimize`."""
-        env, rng = self._env(policy), np.random.default_rng(self._seed)
+        env = self._env(policy)
         try:
-            return optimize(program, policy, env, rng, streamlined=streamlined, bitcode=bitcode)
+            return optimize(
+                program, policy, env, self._seed, streamlined=streamlined, bitcode=bitcode
+            )
         finally:
             env.settle()
 

@@ -13,7 +13,7 @@ from codezero.corpus.build import build
 from codezero.corpus.entry import split_of
 from codezero.corpus.examine import Limits
 from codezero.corpus.sources.files import FilesSource
-from codezero.programs import ProgramLoader
+from codezero.programs.load import ProgramLoader
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"

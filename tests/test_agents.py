@@ -23,7 +23,7 @@ from codezero.env import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import optimize
-from codezero.search import parse_policy
+from codezero.search.policy import parse_policy
 
 SOURCE = Path(__file__).parents[1] / "examples" / "lzss.c"
 MOST_BYTES = 16_000_000
@@ -65,7 +65,7 @@ def test_an_agent_is_small_told_of_and_better_than_nothing(name: str, sha256: Pr
     agent = Agent(folder)
     env = PhaseOrderingEnv.of(agent.settings)
     policy = parse_policy(f"agent:{name}", agent.settings)
-    results = [optimize(sha256, policy, env, np.random.default_rng(seed)) for seed in range(2)]
+    results = [optimize(sha256, policy, env, seed) for seed in range(2)]
     assert results[0].passes == results[1].passes, "it does not draw"
     assert results[0].policy == f"agent:{name}" and results[0].ratio >= 1.0
     assert results[0].found < results[0].costs.initial
@@ -102,7 +102,7 @@ def test_an_agent_acts_among_fewer_passes_in_any_order(
     policy = parse_policy("agent:instructions:3")
     policy.check(shown)
     env = PhaseOrderingEnv.of(shown)
-    result = optimize(sha256, policy, env, np.random.default_rng(0))
+    result = optimize(sha256, policy, env, 0)
     taken = {*result.passes, *(name for own in result.functions.values() for name in own)}
     assert not result.fell_back and {"gvn", "iroutliner", "inline"}.isdisjoint(taken)
     env.close()

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import EXAMPLES, NEVER_ENDS_BY_FUNCTION
 
@@ -39,8 +38,6 @@ from codezero.search.codegen import plan_codegen, with_codegen, work_of
 from codezero.search.policy import CodegenChoice, CodegenPlan, Found, parse_policy
 from codezero.search.sequences import FixedSequence
 from codezero.soundness.fuzz import policy_cases, random_cases
-
-RNG = np.random.default_rng
 
 OPTIONS = [
     "disable-machine-licm",
@@ -235,7 +232,7 @@ def test_an_agent_chooses_code_as_well(load: Callable[..., Program]) -> None:
     with Session(settings) as env:
         for codegen in (CodegenChoice.NONE, CodegenChoice.ALL):
             policy = parse_policy("agent", settings, codegen=codegen)
-            found.append(policy.run(env, program, RNG(0)))
+            found.append(policy.run(env, program, 0))
     plain, smallest = found
     assert plain.made is not None and plain.made.codegen == ()
     assert smallest.made is not None and smallest.made.plain_cost is not None
@@ -263,8 +260,8 @@ class NothingBetter(FixedSequence):
 
     ways: tuple[Codegen, ...] = ()
 
-    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
-        found = super().run(env, program, rng)
+    def run(self, env: Session, program: Program, seed: int) -> Found:
+        found = super().run(env, program, seed)
         return with_codegen(env, program, found, CodegenPlan(self.ways))
 
 
@@ -346,7 +343,7 @@ def test_a_fixed_list_may_say_how_code_is_generated(
     policy.check(settings)
     program = load("lzss.c")
     with Session(settings) as env:
-        without, found = (each.run(env, program, RNG(0)) for each in (plain, policy))
+        without, found = (each.run(env, program, 0) for each in (plain, policy))
     assert found.cost < without.cost and found.made is not None
     assert found.made.codegen == ("disable-machine-licm", "enable-machine-outliner=always")
     file.write_text("default-oz\ncodegen: outlinr\n")

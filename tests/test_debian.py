@@ -21,7 +21,7 @@ from codezero.corpus.examine import Limits
 from codezero.corpus.sources.debian import Request, SourceArchive, debian_sources
 from codezero.corpus.suites import builtin_suites
 from codezero.errors import CodeZeroError
-from codezero.programs import find_suite
+from codezero.programs.suites import find_suite
 
 CONTROL = """\
 Source: {name}

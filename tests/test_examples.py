@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import EXAMPLES, example_sources
 
@@ -14,8 +13,8 @@ from codezero.compiler.frontends import front_end_of
 from codezero.compiler.program import Program
 from codezero.env import PhaseOrderingEnv
 from codezero.optimize import optimize
-from codezero.programs import ProgramLoader
-from codezero.search import parse_policy
+from codezero.programs.load import ProgramLoader
+from codezero.search.policy import parse_policy
 from codezero.soundness.execution import Behaviour, behaviour_of, command_runner, compile_flags
 
 
@@ -43,7 +42,7 @@ def test_optimised_example_does_what_it_did(source: Path, load: Callable[..., Pr
     # greedy search takes as long where a library adds to the program, as those of C++ and Rust do.
     env = PhaseOrderingEnv(program, objective="instructions")
     for policy in ("random-search:2", "greedy:8")[: 2 if source.suffix in (".c", ".m") else 1]:
-        result = optimize(program, parse_policy(policy), env, np.random.default_rng(0))
+        result = optimize(program, parse_policy(policy), env, 0)
         code = Module.parse(result.bitcode).object(program.options)
         assert behaviour_of(source, code, runner) == expected, result.pipeline
         assert result.ratio >= 1

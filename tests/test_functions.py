@@ -21,8 +21,8 @@ from codezero.env import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
 from codezero.env.session import Session, make_settings
 from codezero.optimize import Optimizer
-from codezero.search import Budget
 from codezero.search.agent import AgentPolicy
+from codezero.search.budget import Budget
 from codezero.search.functions import FunctionSearch
 from codezero.search.policy import Found, parse_policy
 
@@ -131,11 +131,11 @@ def _even_small_functions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def search(env: PhaseOrderingEnv, agent: Script, budget: Budget = ONE) -> Found:
-    return policy_of(agent, budget).run(env, loops(), RNG(0))
+    return policy_of(agent, budget).run(env, loops(), 0)
 
 
 def search_whole(env: PhaseOrderingEnv, agent: Script, budget: Budget = ONE) -> Found:
-    return policy_of(agent, budget, by_function=False).run(env, loops(), RNG(0))
+    return policy_of(agent, budget, by_function=False).run(env, loops(), 0)
 
 
 @pytest.fixture

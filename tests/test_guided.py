@@ -17,7 +17,7 @@ from codezero.agents.view import View
 from codezero.compiler.program import Program
 from codezero.env import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
-from codezero.search import Budget
+from codezero.search.budget import Budget
 from codezero.search.guided import GuidedSearch
 from codezero.search.policy import Found
 

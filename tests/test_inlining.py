@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from codezero._native import CompileOptions, LLVMError, Module
@@ -27,8 +26,8 @@ from codezero.env.trials import Inlined
 from codezero.isolation import WorkerFailure
 from codezero.optimize import optimize
 from codezero.search.agent import AgentPolicy
+from codezero.search.budget import TrialLimit
 from codezero.search.policy import Found, parse_policy
-from codezero.search.portfolio import TrialLimit
 from codezero.soundness.fuzz import policy_cases, random_cases
 from codezero.soundness.sequence import InliningStep, SequenceRunner, Verdict
 
@@ -362,7 +361,7 @@ class Replayed:
     def __init__(self, found: Found) -> None:
         self._found = replace(found, made=None)
 
-    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, seed: int) -> Found:
         env.begin(program)
         return self._found
 
@@ -372,14 +371,14 @@ def test_a_trial_chooses_what_is_inlined(load: Callable[..., Program]) -> None:
     settings = make_settings("sound", "instructions", "clang")
     policy = parse_policy("agent", settings)
     with Session(settings, threads=2) as session:
-        found = policy.run(session, sha256, np.random.default_rng(0))
+        found = policy.run(session, sha256, 0)
         assert found.inlining and found.made is not None
         assert all(choice.always for choice in found.inlining), "what is likely to help"
-        again = optimize(sha256, Replayed(found), session, np.random.default_rng(0))
+        again = optimize(sha256, Replayed(found), session, 0)
         assert again.bitcode == found.made.bitcode and again.inlining == found.inlining
         assert again.cost == found.cost < again.costs.baseline
         whole = parse_policy("agent-whole", settings)
-        assert not whole.run(session, sha256, np.random.default_rng(0)).inlining, "one list"
+        assert not whole.run(session, sha256, 0).inlining, "one list"
 
 
 def test_a_trial_without_likely_choices_has_more_lists(
@@ -407,7 +406,7 @@ def test_a_trial_without_likely_choices_has_more_lists(
         lists.append(0)
         choices.append(0)
         with Session(settings) as session:
-            parse_policy("agent", settings).run(session, program, np.random.default_rng(0))
+            parse_policy("agent", settings).run(session, program, 0)
     assert choices[0] > choices[1] == 0 and lists[0] < lists[1]
 
 
@@ -436,7 +435,7 @@ def test_a_trial_with_little_time_has_no_such_choices(
         with Session(settings) as session:
             policy = AgentPolicy(size, limit=limit, objective=Objective.LOADED)
             policy._portfolio.most_work = work  # type: ignore[union-attr]
-            policy.run(session, program, np.random.default_rng(0))
+            policy.run(session, program, 0)
         assert len(calls) == wanted, (program is shared, work)
 
 
@@ -454,12 +453,12 @@ def test_a_trial_that_is_late_has_no_such_choices(
 
     policy = AgentPolicy(shipped_agents()["instructions"], limit=TrialLimit(10.0, 30.0))
     with Session(settings, threads=8) as session:
-        assert policy.run(session, sha256, np.random.default_rng(0)).inlining
+        assert policy.run(session, sha256, 0).inlining
     monkeypatch.setattr(Session, "try_lists", try_slowly)
     # They would end in time, if all went well, but not with what comes after them.
     policy = AgentPolicy(shipped_agents()["instructions"], limit=TrialLimit(10.0, 3.0))
     with Session(settings, threads=8) as session:
-        assert not policy.run(session, sha256, np.random.default_rng(0)).inlining
+        assert not policy.run(session, sha256, 0).inlining
 
 
 def test_a_search_goes_on_with_what_was_chosen(twice: Program) -> None:
@@ -467,10 +466,10 @@ def test_a_search_goes_on_with_what_was_chosen(twice: Program) -> None:
     trial = parse_policy("agent", settings)
     more = parse_policy("agent:60", settings)
     with Session(settings, threads=2) as session:
-        before = trial.run(session, twice, np.random.default_rng(0))
-        after = more.run(session, twice, np.random.default_rng(0))
+        before = trial.run(session, twice, 0)
+        after = more.run(session, twice, 0)
         assert after.cost <= before.cost and after.trials >= 60
-        result = optimize(twice, Replayed(after), session, np.random.default_rng(0))
+        result = optimize(twice, Replayed(after), session, 0)
         assert result.cost == after.cost and result.inlining == after.inlining
 
 

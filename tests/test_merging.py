@@ -13,7 +13,7 @@ import pytest
 
 from codezero.compiler import LLVMError, Module, load_space
 from codezero.compiler.toolchain import CLANG
-from codezero.programs import ProgramLoader
+from codezero.programs.load import ProgramLoader
 
 SOUND = {p.name: p for p in load_space("sound").passes}
 

@@ -19,8 +19,8 @@ import pytest
 from conftest import NEVER_ENDS, NEVER_ENDS_BY_FUNCTION
 
 from codezero._native import CompileOptions, Module, VerificationError, executable_size
-from codezero.agents.agent import read_trained
 from codezero.agents.shipped import shipped_agents
+from codezero.agents.trained import read_trained
 from codezero.cli import main
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
@@ -36,9 +36,9 @@ from codezero.portfolio.table import ListTable, measure
 from codezero.portfolio.tails import TailTable, choose_tails, measure_tails
 from codezero.portfolio.train import PortfolioConfig, choose_lists, figures, train, write
 from codezero.search.agent import AgentPolicy
-from codezero.search.budget import Budget
+from codezero.search.budget import Budget, TrialLimit
 from codezero.search.policy import CodegenChoice, Found, Policy, parse_policy
-from codezero.search.portfolio import PortfolioSearch, TrialLimit
+from codezero.search.portfolio import PortfolioSearch
 
 CONFIG = PortfolioConfig(size=3, kinds=4, members=1, epochs=60, batch=32, hidden=16, most_work=1.5)
 KINDS = 2
@@ -191,7 +191,7 @@ def test_what_a_trial_finds_does_not_depend_on_threads(load: Callable[..., Progr
     policy, program = parse_policy("agent", settings), load("calc.cpp")
     for threads in (1, 2, 7):
         with Session(settings, threads=threads) as session:
-            found.append(policy.run(session, program, np.random.default_rng(0)))
+            found.append(policy.run(session, program, 0))
     assert found[0].inlining and found[0].functions, "all that is chosen side by side"
     assert found[0] == found[1] == found[2]
 

@@ -21,11 +21,12 @@ from codezero.env import PhaseOrderingEnv
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError
 from codezero.optimize import optimize
-from codezero.search import Budget, FixedSequence, GreedySearch, RandomSearch, parse_policy
-from codezero.search.budget import Meter
+from codezero.search.budget import Budget, Meter
 from codezero.search.fixed import FixedList, ListSearch
+from codezero.search.greedy import GreedySearch
+from codezero.search.policy import parse_policy
+from codezero.search.sequences import FixedSequence, RandomSearch
 
-RNG = np.random.default_rng
 REPETITIVE = ("break-crit-edges", "early-cse", "simplification-o2")
 """Passes, the last of which does what those before it do, and more."""
 
@@ -37,7 +38,7 @@ def test_result_is_real_and_never_worse(
     objective: str, protocol: str, policy: str, sha256: Program
 ) -> None:
     env = PhaseOrderingEnv(sha256, objective=objective, protocol=protocol)
-    result = optimize(sha256, parse_policy(policy), env, RNG(0))
+    result = optimize(sha256, parse_policy(policy), env, 0)
     assert result.cost <= result.costs.baseline
     assert result.ratio >= 1
     # What is promised of the bitcode is measured again, here.
@@ -49,7 +50,7 @@ def test_result_is_real_and_never_worse(
 
 def test_the_pass_list_makes_the_result(sha256: Program) -> None:
     env = PhaseOrderingEnv(sha256, objective="instructions")
-    result = optimize(sha256, GreedySearch(Budget(trials=300)), env, RNG(0))
+    result = optimize(sha256, GreedySearch(Budget(trials=300)), env, 0)
     assert not result.fell_back
     module = Module.parse(sha256.bitcode)
     module.run(result.pipeline)
@@ -60,8 +61,8 @@ def test_the_pass_list_makes_the_result(sha256: Program) -> None:
 def test_a_streamlined_list_has_no_pass_too_many(sha256: Program) -> None:
     env = PhaseOrderingEnv(sha256, objective="instructions")
     long = FixedSequence("long", REPETITIVE)
-    whole = optimize(sha256, long, env, RNG(0))
-    result = optimize(sha256, long, env, RNG(0), streamlined=True)
+    whole = optimize(sha256, long, env, 0)
+    result = optimize(sha256, long, env, 0, streamlined=True)
     assert not result.fell_back and len(result.passes) < len(whole.passes)
     assert result.cost <= whole.cost and result.found == whole.found
     module = Module.parse(sha256.bitcode)
@@ -69,7 +70,7 @@ def test_a_streamlined_list_has_no_pass_too_many(sha256: Program) -> None:
     assert module.bitcode() == result.bitcode, "the list and the program belong together"
     for left_out in range(len(result.passes)):
         passes = result.passes[:left_out] + result.passes[left_out + 1 :]
-        shorter = optimize(sha256, FixedSequence("shorter", passes), env, RNG(0))
+        shorter = optimize(sha256, FixedSequence("shorter", passes), env, 0)
         assert shorter.cost > result.cost, result.passes[left_out]
     env.close()
 
@@ -79,8 +80,7 @@ def test_streamlining_ends_in_time(sha256: Program, monkeypatch: pytest.MonkeyPa
     env = PhaseOrderingEnv(sha256, objective="instructions")
     long = FixedSequence("long", REPETITIVE)
     whole, result = (
-        optimize(sha256, long, env, RNG(0), streamlined=streamlined)
-        for streamlined in (False, True)
+        optimize(sha256, long, env, 0, streamlined=streamlined) for streamlined in (False, True)
     )
     assert not result.fell_back and result.passes == whole.passes
     env.close()
@@ -93,7 +93,7 @@ def test_greedy_takes_the_best_single_pass_first(sha256: Program) -> None:
         env.reset(seed=0)
         env.step(action)
         costs.append(env.cost)
-    found = GreedySearch(Budget(trials=42)).run(env, sha256, RNG(0))
+    found = GreedySearch(Budget(trials=42)).run(env, sha256, 0)
     assert found.actions == (int(np.argmin(costs)),)
     assert found.cost == min(costs)
     env.close()
@@ -101,7 +101,7 @@ def test_greedy_takes_the_best_single_pass_first(sha256: Program) -> None:
 
 def test_greedy_stops_when_nothing_helps(sha256: Program, space_file: Callable[..., Path]) -> None:
     env = PhaseOrderingEnv(sha256, space=space_file("sroa", "dce", "strip-dead-prototypes"))
-    found = GreedySearch(Budget()).run(env, sha256, RNG(0))
+    found = GreedySearch(Budget()).run(env, sha256, 0)
     assert 1 <= len(found.actions) <= 3
     env.close()
 
@@ -114,7 +114,7 @@ def test_greedy_survives_passes_that_kill_llvm(
         space=space_file("trigger-crash-module", "sroa", NEVER_ENDS, "dce"),
         step_seconds=1.0,
     )
-    found = GreedySearch(Budget()).run(env, sha256, RNG(0))
+    found = GreedySearch(Budget()).run(env, sha256, 0)
     assert env.settings.space.names(found.actions)[0] == "sroa"
     env.close()
 
@@ -125,14 +125,14 @@ def test_random_search_survives_passes_that_kill_llvm(
     env = PhaseOrderingEnv(
         sha256, space=space_file("trigger-crash-module", "sroa", "dce", "simplifycfg")
     )
-    result = optimize(sha256, RandomSearch(Budget(trials=10)), env, RNG(0))
+    result = optimize(sha256, RandomSearch(Budget(trials=10)), env, 0)
     assert result.costs.initial > result.found
     env.close()
 
 
 def test_same_seed_same_result(sha256: Program) -> None:
     env = PhaseOrderingEnv(sha256)
-    results = [RandomSearch(Budget(trials=3)).run(env, sha256, RNG(7)) for _ in range(2)]
+    results = [RandomSearch(Budget(trials=3)).run(env, sha256, 7) for _ in range(2)]
     assert results[0] == results[1]
     env.close()
 
@@ -144,7 +144,7 @@ def test_time_is_kept_in_the_middle_of_a_pass(
     env = PhaseOrderingEnv(sha256, space=space_file("sroa", "sroa,dce", NEVER_ENDS))
     env.reset(seed=0)
     start = time.monotonic()
-    found = parse_policy(policy).run(env, sha256, RNG(0))
+    found = parse_policy(policy).run(env, sha256, 0)
     assert time.monotonic() - start < 4  # less than a step may take
     assert found.cost <= env.costs.initial
     assert env.deadline == math.inf
@@ -153,7 +153,7 @@ def test_time_is_kept_in_the_middle_of_a_pass(
 
 def test_fallback_is_the_baseline(sha256: Program, space_file: Callable[..., Path]) -> None:
     env = PhaseOrderingEnv(sha256, space=space_file("strip-dead-prototypes"))
-    result = optimize(sha256, GreedySearch(Budget()), env, RNG(0))
+    result = optimize(sha256, GreedySearch(Budget()), env, 0)
     assert result.fell_back
     assert (result.cost, result.ratio) == (result.costs.baseline, 1.0)
     assert Module.parse(result.bitcode).instruction_count() == result.costs.baseline
@@ -164,7 +164,7 @@ def test_a_fixed_list_is_read_by_name_and_by_pipeline(tmp_path: Path, sha256: Pr
     path = tmp_path / "list.txt"
     path.write_text("sroa\ndefault<Oz>\n\n")
     env = PhaseOrderingEnv(sha256)
-    found = FixedSequence.read(path).run(env, sha256, RNG(0))
+    found = FixedSequence.read(path).run(env, sha256, 0)
     assert len(found.actions) == 2
     env.close()
 
@@ -174,7 +174,7 @@ def test_a_list_may_have_parts_that_begin_anew(sha256: Program) -> None:
     settings = both.adapt(EpisodeSettings(load_space("sound")))
     assert settings.restart
     env = PhaseOrderingEnv.of(settings)
-    result = optimize(sha256, both, env, RNG(0))
+    result = optimize(sha256, both, env, 0)
     assert result.passes == ("simplification-o2",) and not result.fell_back
     env.close()
     plain = FixedSequence("plain", ("sroa",))
@@ -222,7 +222,7 @@ def test_a_list_is_climbed_to_and_is_worth_what_it_says(load: Callable[..., Prog
     gains = []
     for program in programs:
         passes = tuple(settings.space.names(found.actions))
-        result = optimize(program, FixedSequence("found", passes), env, RNG(0))
+        result = optimize(program, FixedSequence("found", passes), env, 0)
         gains.append(math.log(result.ratio))
     env.close()
     assert found.ratio == pytest.approx(math.exp(np.mean(gains)))

@@ -18,7 +18,7 @@ from codezero.corpus.projects.licences import Licences
 from codezero.corpus.projects.source_tree import Recipe, SourceTree
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner
-from codezero.programs import ProgramLoader
+from codezero.programs.load import ProgramLoader
 
 
 def write(root: Path, files: dict[str, str]) -> Path:

@@ -6,7 +6,6 @@ can be used for. `codezero.agents.export` writes it.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,30 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from codezero.agents.runtime import load_session
-from codezero.compiler.objectives import Objective
-from codezero.compiler.protocols import Protocol
-from codezero.compiler.spaces import load_space
-from codezero.env.episode import EpisodeSettings
-from codezero.env.reward import Reward
+from codezero.agents.trained import read_description, read_trained
 from codezero.errors import CodeZeroError
 
-FORMAT = 3
-"""Of ``agent.json``."""
-
 OUTPUTS = ("policy", "next_h", "next_z", "value")
-SPACE_FILE = "space.toml"
-"""A pass space that is not built in, in the agent's folder."""
-TASK_KEYS = {
-    "space",
-    "passes",
-    "objective",
-    "protocol",
-    "max_steps",
-    "observe",
-    "reward",
-    "restart",
-}
-
 Float = npt.NDArray[np.float32]
 
 
@@ -107,40 +86,6 @@ class PolicyRuntime:
         return Decision(policy, value)
 
 
-class Trained(NamedTuple):
-    """What an agent was trained for."""
-
-    settings: EpisodeSettings
-    space_source: str
-    """The built-in space's name, or the file."""
-
-
-def read_trained(folder: Path) -> Trained:
-    """What the agent in a folder was trained for.
-
-    Raises:
-        CodeZeroError: it is no agent, or its passes are not those that this version knows.
-    """
-    task = read_description(folder)["task"]
-    inside = task["space"] == SPACE_FILE
-    space_source = str(folder / SPACE_FILE) if inside else task["space"]
-    space = load_space(space_source)
-    if [p.name for p in space.passes] != task["passes"]:
-        raise CodeZeroError(
-            f"{folder} was trained for other passes than the space '{task['space']}' has now"
-        )
-    settings = EpisodeSettings(
-        space=space,
-        objective=Objective(task["objective"]),
-        protocol=Protocol(task["protocol"]),
-        max_steps=task["max_steps"],
-        observe=tuple(task["observe"]),
-        reward=Reward(task["reward"]),
-        restart=task["restart"],
-    )
-    return Trained(settings, space_source)
-
-
 class Agent(PolicyRuntime):
     """A policy that was trained for some decision process.
 
@@ -176,21 +121,3 @@ class Memory:
 
     def copy(self) -> Memory:
         return Memory(self.h.copy(), self.z.copy(), self.action.copy(), self.goes_on.copy())
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Raises `CodeZeroError` for a folder that is no agent."""
-    path = folder / "agent.json"
-    try:
-        description: dict[str, Any] = json.loads(path.read_text())
-    except OSError as error:
-        raise CodeZeroError(f"{folder} is no agent: {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise CodeZeroError(f"{path}: not JSON: {error}") from None
-    parts = {"task": TASK_KEYS, "policy": {"precision"}}
-    if description.get("format") != FORMAT or any(
-        not isinstance(description.get(part), dict) or not description[part].keys() >= keys
-        for part, keys in parts.items()
-    ):
-        raise CodeZeroError(f"{folder}: not an agent of this version of codezero")
-    return description

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from codezero.agents.agent import FORMAT, OUTPUTS, SPACE_FILE
+from codezero.agents.agent import OUTPUTS
 from codezero.agents.precision import Precision, convert, newest_episodes, smallest
+from codezero.agents.trained import FORMAT, SPACE_FILE
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.config import to_dict
 from codezero.dreamer.rssm import next_h, posterior_logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codezero.agents.agent import read_description
+from codezero.agents.trained import read_description
 from codezero.compiler.objectives import Objective
 from codezero.env.episode import EpisodeSettings
 from codezero.errors import CodeZeroError

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codezero.agents.agent import Float
-from codezero.compiler.spaces import Pass
+from codezero.agents.trained import agents_actions
 from codezero.env.episode import EpisodeSettings
-from codezero.errors import CodeZeroError
 
 NOTHING = -1
 
@@ -36,13 +35,7 @@ class View:
         shown: EpisodeSettings,
         only: Collection[int] | None = None,
     ) -> None:
-        theirs = {_does(p): action for action, p in enumerate(trained.space.passes)}
-        unknown = [p.name for p in shown.space.passes if _does(p) not in theirs]
-        if unknown:
-            raise CodeZeroError(f"it was trained without the pass {unknown[0]}")
-        self._agents = [theirs[_does(p)] for p in shown.space.passes]
-        if shown.restart_action is not None and trained.restart_action is not None:
-            self._agents.append(trained.restart_action)
+        self._agents = agents_actions(trained, shown)
         self._environments = np.full(trained.num_actions, NOTHING)
         self._environments[self._agents] = np.arange(len(self._agents))
         self.forbidden: npt.NDArray[np.bool_] = self._environments == NOTHING
@@ -73,8 +66,3 @@ class View:
     def agents_action(self, action: int) -> int:
         """The agent's action for one of the environment's."""
         return self._agents[action]
-
-
-def _does(each: Pass) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
-    """What a pass, or a list of them, does, whatever a space calls it."""
-    return tuple((p.pipeline, p.requires, p.verify) for p in each.parts or (each,))

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codezero.agents.agent import read_description
 from codezero.agents.precision import NARROW
+from codezero.agents.trained import read_description
 from codezero.errors import CodeZeroError
 
 Weights = dict[str, Tensor]

@@ -31,7 +31,7 @@ from codezero.corpus.sources.parquet import ParquetSource
 from codezero.corpus.unit import UnitSource
 from codezero.errors import CodeZeroError
 from codezero.files import replacing
-from codezero.programs import ProgramLoader
+from codezero.programs.load import ProgramLoader
 
 
 @dataclass

@@ -21,7 +21,8 @@ from codezero.env.episode import EpisodeSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import CommandRunner
-from codezero.programs import ProgramLoader, find_suite
+from codezero.programs.load import ProgramLoader
+from codezero.programs.suites import find_suite
 from codezero.search.policy import Policy, parse_policy
 from codezero.soundness.execution import Behaviour, behaviour_of, command_runner, compile_flags
 from codezero.soundness.fuzz import (

@@ -152,9 +152,9 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
     one_list = options.passes or any(job.writes_list for job in jobs)
     prepare = partial(_prepare, options, jobs, one_list)
     if len(jobs) == 1:
-        sources, (settings, policy) = _load_meanwhile(jobs[0], flags, prepare)
+        sources, (settings, policy, optimizers) = _load_meanwhile(jobs[0], flags, prepare)
     else:
-        settings, policy = prepare()
+        settings, policy, optimizers = prepare()
         sources = _load(jobs, flags, options.jobs)
     if settings.space.unsound and (options.output or options.passes):
         print(
@@ -162,10 +162,6 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
             f"({', '.join(settings.space.unsound)})",
             file=sys.stderr,
         )
-    threads = threads_of_each(len(jobs), options.jobs)
-    for_objects = settings.objective.of_code and any(job.writes_object for job in jobs)
-    optimizers = Optimizers(settings, options.seed, threads, for_objects)
-    optimizers.warm_up(policy)
     writer = Writer(settings, flags)
 
     def work(optimizer: Optimizer, task: tuple[Job, Program, Source]) -> Done | Failed:
@@ -198,9 +194,11 @@ def run(arguments: Sequence[str], flags: Sequence[str]) -> int:
 
 def _prepare(
     options: argparse.Namespace, jobs: Sequence[Job], one_list: bool
-) -> tuple[EpisodeSettings, Policy]:
-    """What options say of the task and of how to choose passes. It takes long to import."""
-    import codezero.optimize  # noqa: F401 (what is needed next)
+) -> tuple[EpisodeSettings, Policy, Optimizers]:
+    """What options say of the task and of how to choose passes, and what is to do that.
+
+    It takes long to import.
+    """
     from codezero.compiler.spaces import DEFAULT_SPACE
     from codezero.env.session import make_settings
     from codezero.search.policy import CodegenChoice
@@ -217,7 +215,12 @@ def _prepare(
         codegen = CodegenChoice.IR
     else:
         codegen = CodegenChoice.ALL
-    return settings, _policy(options, settings, one_list, codegen=codegen)
+    policy = _policy(options, settings, one_list, codegen=codegen)
+    threads = threads_of_each(len(jobs), options.jobs)
+    for_objects = settings.objective.of_code and any(job.writes_object for job in jobs)
+    optimizers = Optimizers(settings, options.seed, threads, for_objects)
+    optimizers.warm_up(policy)
+    return settings, policy, optimizers
 
 
 def _with_dashes(argument: str) -> str:

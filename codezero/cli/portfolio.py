@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from codezero.agents.agent import read_trained
+from codezero.agents.trained import read_trained
 from codezero.cli.building import check_output
 from codezero.cli.options import ObjectiveName, ProtocolName, parse_subcommand
 from codezero.cli.output import print_table, progress_bar

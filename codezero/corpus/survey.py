@@ -92,7 +92,7 @@ class Surveyor:
         """None for a program that LLVM fails on before the first pass."""
         policy = RandomSearch(Budget(trials=self._trials))
         try:
-            found = policy.run(self._search, task.program, np.random.default_rng(self._seed))
+            found = policy.run(self._search, task.program, self._seed)
             features = self._features(task.program)
         except ProgramError:
             return None

@@ -29,11 +29,10 @@ from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import MOST_THREADS, available_cores
-from codezero.programs import ProgramLoader
-from codezero.search.agent import ONE_TRIAL, AgentPolicy
-from codezero.search.budget import Budget
+from codezero.programs.load import ProgramLoader
+from codezero.search.agent import AgentPolicy
+from codezero.search.budget import ONE_TRIAL, Budget, TrialLimit
 from codezero.search.policy import CodegenChoice
-from codezero.search.portfolio import TrialLimit
 
 OBJECTIVE, PROTOCOL, SPACE = Objective.LOADED, "clang", "sound"
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
 
-import numpy as np
-
 from codezero._native import SHAPE_FEATURES, LLVMError, Module
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
@@ -217,6 +215,20 @@ class Episode:
         self._snapshots: dict[int, _State] = {}
         self._next_snapshot = 0
 
+    def hold(self, program: Program, costs: Costs | None = None, inlining: Inlining = ()) -> Costs:
+        """Have a program at hand, but no episode: for all that takes no steps.
+
+        Args and errors: see `start`. Of the costs, that at the start may be an estimate: see
+        `Subject.measured_costs`.
+        """
+        self._begin_with(program, inlining)
+        self.subject.find_costs(costs)
+        return self.subject.costs
+
+    def _begin_with(self, program: Program, inlining: Inlining) -> None:
+        self._snapshots.clear()
+        self.trials.begin(is_new=self.subject.begin(program, inlining))
+
     def start(
         self, program: Program, costs: Costs | None = None, inlining: Inlining = ()
     ) -> tuple[Observation, Costs]:
@@ -233,8 +245,11 @@ class Episode:
             CodegenError: an objective of code, if there is none for what the baseline makes of it,
                 as for a target without a code generator.
         """
-        module, is_new = self.subject.begin(program, costs, inlining)
-        self.trials.begin(is_new=is_new)
+        import numpy as np  # as long to import as all else here, and only steps need it
+
+        self._begin_with(program, inlining)
+        module = self.subject.fresh(inlining)
+        self.subject.find_costs(costs, module)
         module.warm_up()
         observation = np.zeros(self.settings.observation_size, np.float32)
         instructions = self._look(module, observation)
@@ -242,7 +257,6 @@ class Episode:
         self._begin(_State(module, observation, instructions, initial, initial))
         self._start = self._state.copy() if self.settings.restart else None
         self._pass_seconds = 0.0
-        self._snapshots.clear()
         return self._observe(), self.subject.costs
 
     def step(self, action: int) -> Step:

@@ -10,8 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from codezero._native import LLVMError
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
@@ -128,8 +126,11 @@ class Session:
         self.deadline = math.inf
         """Monotonic time at which a step under way is abandoned, as if it had overrun
         ``step_seconds``. For searches that have to end in time."""
-        self._observation = np.zeros(settings.observation_size, np.float32)
+        self._observation: Observation
         self._known_costs = dict(known_costs or {})
+        self._never_measures_start = estimate_start
+        self._estimated: set[str] = set()
+        """Keys of programs whose cost at the start may be an estimate, as it was not needed."""
         self._num_actions = settings.num_actions
         self._is_busy = False
         """Whether the worker is still at what was given up."""
@@ -164,25 +165,38 @@ class Session:
         Raises:
             ProgramError: LLVM fails before the first action.
         """
+        known = None if program.key in self._estimated else self._known_costs.get(program.key)
+        self._observation, costs = self._begin("start", program, known, inlining)
+        self._are_costs(program, costs)
+        self.actions, self.passes, self.best_passes = [], [], ()
+        self.cost = self.best = costs.initial
+        self._running = True
+        return self._observation
+
+    def _begin(self, method: str, program: Program, known: Costs | None, inlining: Inlining) -> Any:
+        """Have the worker begin with a program, by a method that takes what `Episode.start` does.
+
+        Raises as `begin`.
+        """
         self._running = False
         self.settle()
+        self._saved.clear()
         try:
-            known = self._known_costs.get(program.key)
-            self._observation, self.costs = self._call(
-                "start", program, known, inlining, timeout=START_SECONDS
-            )
+            answer = self._call(method, program, known, inlining, timeout=START_SECONDS)
         except WorkerFailure as failure:
             raise ProgramError(f"{program.name}: LLVM fails on it ({failure})") from None
         except LLVMError as error:
             raise ProgramError(f"{program.name}: {error}") from None
-        self._known_costs[program.key] = self.costs
         self._keeps_list &= self._begun == program.key
         self._begun, self._inlining = program.key, inlining
-        self.actions, self.passes, self.best_passes = [], [], ()
-        self._saved.clear()
-        self._running = True
-        self.cost = self.best = self.costs.initial
-        return self._observation
+        return answer
+
+    def _are_costs(self, program: Program, costs: Costs, *, measured: bool = True) -> None:
+        self.costs = self._known_costs[program.key] = costs
+        if measured:
+            self._estimated.discard(program.key)
+        elif costs.estimated and not self._never_measures_start:
+            self._estimated.add(program.key)
 
     def settle(self) -> None:
         """End what was given up in the middle of a pass, with its process: nothing else does."""
@@ -197,6 +211,19 @@ class Session:
         Raises:
             KeyError: it has not.
         """
+        return self._known_costs[program.key]
+
+    def measured_costs_of(self, program: Program) -> Costs:
+        """The same, that of the start measured, if it was only held and that was not needed yet.
+
+        Raises:
+            KeyError: it has not.
+            ProgramError, WorkerFailure: LLVM fails on it.
+        """
+        if program.key in self._estimated:
+            self.hold(program)
+            costs = self._call("subject.measured_costs", timeout=self._in_time(START_SECONDS))
+            self._are_costs(program, costs)
         return self._known_costs[program.key]
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
@@ -512,7 +539,9 @@ class Session:
         """
         self.settle()
         if self._begun != program.key or inlining not in (None, self._inlining):
-            self.begin(program, inlining or ())
+            known = self._known_costs.get(program.key)
+            costs = self._begin("hold", program, known, inlining or ())
+            self._are_costs(program, costs, measured=False)
         self._running = False
 
     def pass_seconds(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 from codezero._native import CodegenError, LLVMError, Module, function_sizes
@@ -73,8 +73,9 @@ class Subject:
         pool: of threads, for what can be measured side by side.
         for_objects: whether objects are what is wanted: those that are generated to measure the
             cost are kept, then. The objective is of code.
-        estimate_start: whether an objective of code is estimated at the start, since code
-            generation for what no pass has seen takes longer than for anything after it.
+        estimate_start: whether the cost at the start is never measured where the objective is of
+            code, since code generation for what no pass has seen takes longer than for anything
+            after it.
     """
 
     program: Program
@@ -110,27 +111,38 @@ class Subject:
         """Of a processor, for the baseline's passes and code generation; infinite if unknown."""
         self._start: Module | None = None
         self._optimized: Module | None = None
+        self._initial: Future[Measured] | None = None
+        """At the start, if that has been asked for."""
+        self._baseline_cost: int | None = None
         self._baseline_object: bytes | None = None
         self._may_be_missing: frozenset[str] | None = None
         """Functions that the result must not refer to, if they have been looked for."""
         self._finish_matters: bool | None = None
         """Whether `FINISH` changes the program as it is at the start, if that is known."""
 
-    def begin(
-        self, program: Program, costs: Costs | None, inlining: Inlining
-    ) -> tuple[Module, bool]:
-        """The program at the start, and whether it is another one than before.
+    def begin(self, program: Program, inlining: Inlining) -> bool:
+        """Have a program; whether it is another one than before. What it costs comes next.
 
-        Args and errors: see `codezero.env.episode.Episode.start`.
+        Args: see `codezero.env.episode.Episode.start`.
         """
         is_new = program.key != self._key
         if is_new:
             self._forget()
         self.program, self._key, self.inlining = program, program.key, inlining
-        module = self.fresh(inlining)
-        self.costs = costs or self._measure_costs(module)
-        self.max_instructions = growth_limit(module.instruction_count())
-        return module, is_new
+        return is_new
+
+    def find_costs(self, known: Costs | None, start: Module | None = None) -> None:
+        """Find out what the program costs.
+
+        Args:
+            known: its costs, if they are.
+            start: the program as it is at the start, if what it costs there is needed. If not, that
+                may be an estimate until `measured_costs` is called.
+
+        Raises: see `codezero.env.episode.Episode.start`.
+        """
+        self.costs = known or self._measure_costs(start)
+        self.max_instructions = growth_limit((start or self.at_start()).instruction_count())
 
     def prepare(self) -> None:
         """Find out what threads would ask for at the same time."""
@@ -201,27 +213,60 @@ class Subject:
                 raise
             return Measured(self.costs.initial, None, is_clangs=True)
 
-    def _measure_costs(self, module: Module) -> Costs:
-        """Of a program at the start, and as the baseline makes it."""
+    def _measure_costs(self, start: Module | None) -> Costs:
+        """Of a program at the start, and as the baseline makes it.
+
+        Args:
+            start: the program, if the cost at the start is to be measured where that takes time.
+        """
         # The baseline takes longer, and is begun first.
         measured = self._pool.submit(self._measure_baseline)
-        initial = None if self._estimate_start else self._pool.submit(self.measure, module)
-        if initial is not None:
-            wait([initial])
-        baseline, optimized = measured.result(), self.optimized()
+        if start is not None or not self.objective.of_code:
+            self._measure_start(start)
+        if start is None:
+            self.at_start()
+        if self._initial is not None:
+            wait([self._initial])
+        return self._costs(measured.result())
+
+    def _costs(self, baseline: int) -> Costs:
         with contextlib.suppress(CodegenError):
-            if initial is not None:
-                return Costs(initial.result().cost, baseline)
+            if self._initial is not None:
+                return Costs(self._initial.result().cost, baseline)
         # As many bytes an instruction as there are in what the baseline makes of it.
-        growth = module.instruction_count() / max(optimized.instruction_count(), 1)
+        instructions = self.at_start().instruction_count()
+        growth = instructions / max(self.optimized().instruction_count(), 1)
         return Costs(round(baseline * max(growth, 1.0)), baseline, estimated=True)
 
+    def _measure_start(self, module: Module | None = None) -> None:
+        """Begin to, unless that has been done.
+
+        Args:
+            module: the program, if it is at hand.
+        """
+        if self._initial is None and not self._estimate_start:
+            self._initial = self._pool.submit(lambda: self.measure(module or self.fresh()))
+
+    def measure_start_meanwhile(self) -> None:
+        """Measure the cost at the start as soon as a thread has nothing else to do."""
+        if self.costs.estimated:
+            self._measure_start()
+
+    def measured_costs(self) -> Costs:
+        """The costs, that of the start measured unless it is never to be."""
+        if self.costs.estimated:
+            self._measure_start()
+            self.costs = self._costs(self.costs.baseline)
+        return self.costs
+
     def _measure_baseline(self) -> int:
-        began = time.thread_time()
-        measured = self.measure(self.optimized())
-        self.baseline_seconds = time.thread_time() - began
-        self._baseline_object = self.object_of(measured)
-        return measured.cost
+        if self._baseline_cost is None:
+            began = time.thread_time()
+            measured = self.measure(self.optimized())
+            self.baseline_seconds = time.thread_time() - began
+            self._baseline_object = self.object_of(measured)
+            self._baseline_cost = measured.cost
+        return self._baseline_cost
 
     def build(self, module: Module) -> Built:
         """Run what every list ends with, and `FINISH` where that matters, and measure it."""

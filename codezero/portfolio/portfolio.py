@@ -21,15 +21,18 @@ import math
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codezero.agents.runtime import load_session
 from codezero.compiler.objectives import Objective
 from codezero.env.features import Features
 from codezero.errors import CodeZeroError
+
+if TYPE_CHECKING:  # imported by what evaluates the network, while the baseline is measured
+    import numpy as np
+    import numpy.typing as npt
+
+    Float = npt.NDArray[np.float32]
 
 FORMAT = 2
 """Of ``portfolio.json``."""
@@ -39,8 +42,6 @@ UNLIKELY = 1e-3
 KEYS = {"objective", "protocol", "lists", "work", "most_work", "tails", "tail_work", "rebuild_work"}
 TAILS_SHARE = 0.3
 """Of a trial's time, that tails may take at most."""
-
-Float = npt.NDArray[np.float32]
 
 
 class Portfolio:
@@ -60,9 +61,9 @@ class Portfolio:
         """What it is for."""
         self.lists: tuple[tuple[str, ...], ...] = tuple(map(tuple, description["lists"]))
         """Names of passes."""
-        self.work = np.array(description["work"], np.float32)
+        self.work: list[float] = description["work"]
         """The time that each takes, its code generation included, over that of the baseline: the
-        mean over programs, shape (L,)."""
+        mean over programs."""
         self.most_work: float = description["most_work"]
         """That all lists and tails of a trial may take together."""
         self.tails: tuple[tuple[str, ...], ...] = tuple(map(tuple, description["tails"]))
@@ -78,7 +79,7 @@ class Portfolio:
         return load_session(self._folder / NETWORK)
 
     def warm_up(self) -> None:
-        """Load the network. Raises `CodeZeroError` as `order` would."""
+        """Load the network, and what evaluates it. Raises `CodeZeroError` as `order` would."""
         _ = self._session
 
     @staticmethod
@@ -131,6 +132,8 @@ class Portfolio:
         Raises:
             CodeZeroError: the network is of another portfolio, or cannot be loaded.
         """
+        import numpy as np
+
         return self.order_of(np.concatenate(features), among, most_work, tails)
 
     def order_of(
@@ -141,6 +144,8 @@ class Portfolio:
         tails: Sequence[int] | None = None,
     ) -> Order:
         """The same, of features as a `ListTable` has them."""
+        import numpy as np
+
         inputs = {"features": features[np.newaxis]}
         weights, gains = self._session.run(("weights", "gains"), inputs)
         if gains.shape[-1] != len(self.lists) or len(self.work) != len(self.lists):
@@ -150,7 +155,8 @@ class Portfolio:
         among = range(len(self.lists)) if among is None else among
         most_work = min(self.most_work, most_work)
         for_tails = self.tails_of(most_work, tails).work
-        return order(weights[0], gains[0], self.work, among, most_work - for_tails)
+        work = np.array(self.work, np.float32)
+        return order(weights[0], gains[0], work, among, most_work - for_tails)
 
     def tails_of(self, most_work: float = math.inf, among: Sequence[int] | None = None) -> Tails:
         """Those of a trial that may take so much time in all.
@@ -200,6 +206,8 @@ def order(
         among: those that may be taken.
         most_work: of a trial. The first list is one whatever it takes.
     """
+    import numpy as np
+
     likely = weights > UNLIKELY * weights.max()
     weights, gains = weights[likely], gains[likely]
     best, left = np.zeros(len(weights), np.float32), sorted(among)

@@ -7,12 +7,10 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from codezero._native import LLVMError
-from codezero.agents.agent import Agent, Trained, read_trained
-from codezero.agents.view import View
+from codezero.agents.trained import Trained, agents_actions, read_trained
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
@@ -21,14 +19,14 @@ from codezero.env.session import Session
 from codezero.errors import CodeZeroError, ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.portfolio.portfolio import Portfolio
-from codezero.search.budget import UNLIMITED, Budget, Meter
+from codezero.search.budget import NO_LIMIT, ONE_TRIAL, UNLIMITED, Budget, Meter, TrialLimit
 from codezero.search.codegen import plan_codegen, with_codegen, work_of
-from codezero.search.functions import FunctionSearch
-from codezero.search.guided import GuidedSearch
 from codezero.search.policy import AGENT, AGENT_WHOLE, CodegenChoice, CodegenPlan, Found
-from codezero.search.portfolio import NO_LIMIT, PortfolioSearch, TrialLimit
+from codezero.search.portfolio import PortfolioSearch
 
-ONE_TRIAL = Budget(trials=1)
+if TYPE_CHECKING:  # a trial of lists needs neither this nor NumPy
+    from codezero.agents.agent import Agent
+
 FUNCTIONS_SHARE = 0.3
 """Of what is left of a budget after the trial, for functions."""
 MOST_FOR_FUNCTIONS = 0.8
@@ -87,6 +85,8 @@ class AgentPolicy:
 
     @cached_property
     def _agent(self) -> Agent:
+        from codezero.agents.agent import Agent
+
         return Agent(self._folder)
 
     @cached_property
@@ -120,19 +120,19 @@ class AgentPolicy:
         trained, source = self._trained
         wanted = f"it takes --space {source} and --max-steps {trained.max_steps}"
         try:
-            View(trained, self._shown(settings))
+            agents_actions(trained, self._shown(settings))
         except CodeZeroError as error:
             raise CodeZeroError(f"{self.name}: {error}; {wanted}") from None
         if settings.max_steps != trained.max_steps:
             raise CodeZeroError(f"{self.name} was trained for other steps: {wanted}")
 
-    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, seed: int) -> Found:
         """The trial, which is played to its end, and what the rest of the budget goes for."""
         began = time.monotonic()
         portfolio = self._lists(env.settings.space)
         most = math.inf if portfolio is None else min(portfolio.most_work, self._limit.work)
         plan = self._plan(env.settings, most)
-        found = self._choose_passes(env, program, rng, portfolio, most - work_of(plan))
+        found = self._choose_passes(env, program, seed, portfolio, most - work_of(plan))
         left = self._limit.seconds - (time.monotonic() - began)
         if plan is None or left <= 0:
             return found
@@ -148,13 +148,13 @@ class AgentPolicy:
         self,
         env: Session,
         program: Program,
-        rng: np.random.Generator,
+        seed: int,
         portfolio: Portfolio | None,
         most_work: float,
     ) -> Found:
         meter = Meter(self._budget)
         if portfolio is None:
-            return self._play(env, program, rng, meter)
+            return self._play(env, program, seed, meter)
         lists = PortfolioSearch(
             env, program, portfolio, by_function=self._by_function, most_work=most_work
         )
@@ -167,7 +167,7 @@ class AgentPolicy:
         if meter.spent():
             return found
         try:
-            better = self._play(env, program, rng, meter, lists.best)
+            better = self._play(env, program, seed, meter, lists.best)
         except (ProgramError, LLVMError, WorkerFailure):
             return found  # whatever comes after it
         return better if better.cost < found.cost else replace(found, trials=better.trials)
@@ -176,7 +176,7 @@ class AgentPolicy:
         self,
         env: Session,
         program: Program,
-        rng: np.random.Generator,
+        seed: int,
         meter: Meter,
         before: Found | None = None,
     ) -> Found:
@@ -185,7 +185,13 @@ class AgentPolicy:
         Args:
             before: what lists have come to. Without it, this is the trial.
         """
-        agent = self._agent
+        import numpy as np
+
+        from codezero.agents.view import View
+        from codezero.search.functions import FunctionSearch
+        from codezero.search.guided import GuidedSearch
+
+        agent, rng = self._agent, np.random.default_rng(seed)
         search = GuidedSearch(env, program, agent, View(agent.settings, env.settings), rng, before)
         if before is None:
             whole = search.begin()

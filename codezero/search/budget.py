@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from codezero.env.session import Session
 from codezero.errors import CodeZeroError
@@ -70,6 +71,19 @@ class Budget:
 
 
 UNLIMITED = Budget()
+ONE_TRIAL = Budget(trials=1)
+
+
+class TrialLimit(NamedTuple):
+    """What a trial may take at most, where that is less than its portfolio says."""
+
+    work: float = math.inf
+    """Of its lists together, over the time of the baseline."""
+    seconds: float = math.inf
+    """Wall time, after which it is what it has come to: for the largest programs."""
+
+
+NO_LIMIT = TrialLimit()
 
 
 class Meter:

@@ -6,8 +6,6 @@ import contextlib
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings
 from codezero.env.session import Session
@@ -43,7 +41,7 @@ class GreedySearch:
     def check(self, settings: EpisodeSettings) -> None:
         """It can act under any."""
 
-    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, seed: int) -> Found:
         with self.budget.spend(env) as meter:
             env.begin(program)
             climb = _Climb(env, program)

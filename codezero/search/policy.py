@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from codezero.compiler.frontends import exists
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import Codegen
@@ -18,7 +16,7 @@ from codezero.env.inlining import Inlining
 from codezero.env.session import Session
 from codezero.env.subject import Made
 from codezero.errors import CodeZeroError
-from codezero.search.budget import Budget
+from codezero.search.budget import ONE_TRIAL, Budget
 
 AGENT, AGENT_WHOLE = "agent", "agent-whole"
 """Names of the agent that chooses for every function, and of the one whose choice is one list."""
@@ -81,8 +79,11 @@ class Policy(Protocol):
     def warm_up(self) -> None:
         """Load what `run` needs, where that takes time. Raises `CodeZeroError` as `run` would."""
 
-    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, seed: int) -> Found:
         """Choose passes for ``program`` by acting in ``env``.
+
+        Args:
+            seed: of what is chosen at random.
 
         Crashes and timeouts of LLVM cost the episode they happen in. Raises `ProgramError` when
         the program cannot even be started.
@@ -109,10 +110,12 @@ def parse_policy(
         CodeZeroError: an unknown name, a bad budget, a list that cannot be read, or no agent for
             the settings.
     """
+    name, _, argument = text.partition(":")
+    if name in (AGENT, AGENT_WHOLE):
+        return _agent_policy(argument, settings, by_function=name == AGENT, codegen=codegen)
     from codezero.search.greedy import GreedySearch
     from codezero.search.sequences import FixedSequence, RandomSearch
 
-    name, _, argument = text.partition(":")
     if name == "none" and not argument:
         return FixedSequence("none", ())
     if name == "random" and not argument:
@@ -123,8 +126,6 @@ def parse_policy(
         return GreedySearch(Budget.parse(argument) if argument else Budget())
     if name == "fixed" and argument:
         return FixedSequence.read(Path(argument))
-    if name in (AGENT, AGENT_WHOLE):
-        return _agent_policy(argument, settings, by_function=name == AGENT, codegen=codegen)
     raise CodeZeroError(
         f"unknown policy '{text}': choose agent[:NAME or FOLDER][:BUDGET], agent-whole (as "
         "agent), none, random, random-search[:BUDGET], greedy[:BUDGET] or fixed:FILE"
@@ -139,7 +140,7 @@ def _agent_policy(
     codegen: CodegenChoice,
 ) -> Policy:
     from codezero.agents.shipped import DEFAULT_AGENT, agent_for, shipped_agents
-    from codezero.search.agent import ONE_TRIAL, AgentPolicy
+    from codezero.search.agent import AgentPolicy
 
     shipped = shipped_agents()
     target, budget = argument, ONE_TRIAL

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import itertools
 import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
-
-import numpy as np
 
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
@@ -21,20 +19,9 @@ from codezero.env.trials import ATTEMPTS, Tried
 from codezero.errors import ProgramError
 from codezero.isolation import WorkerFailure
 from codezero.portfolio.portfolio import Portfolio
-from codezero.search.budget import Budget, Meter
+from codezero.search.budget import NO_LIMIT, Budget, Meter, TrialLimit
 from codezero.search.policy import Found
 
-
-class TrialLimit(NamedTuple):
-    """What a trial may take at most, where that is less than the portfolio says."""
-
-    work: float = math.inf
-    """Of its lists together, over the time of the baseline."""
-    seconds: float = math.inf
-    """Wall time, after which it is what it has come to: for the largest programs."""
-
-
-NO_LIMIT = TrialLimit()
 NO_LIST = Found((), sys.maxsize, 0)
 INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
@@ -115,10 +102,10 @@ class PortfolioSearch:
 
     def _begin(self, meter: Meter, limit: TrialLimit) -> None:
         env, portfolio = self._env, self._portfolio
-        env.begin(self._program)
+        env.hold(self._program, ())
         # At the start a program may lack what it has to have before code is generated, such as
         # calls that have to be inlined: it is no result by itself.
-        self._start = self._found = Found((), max(env.cost, env.costs.baseline), 0)
+        self._start = self._found = Found((), max(env.costs.initial, env.costs.baseline), 0)
         if meter.out_of_time():
             return  # the baseline took all of it
         try:
@@ -134,7 +121,7 @@ class PortfolioSearch:
         trials, for_inlining = self._inlining_of_trial(work)
         order = portfolio.order(features, self._lists, work - for_inlining, [*self._tails])
         tails = portfolio.tails_of(work - for_inlining, [*self._tails])
-        work -= tails.work + float(portfolio.work[order.trial].sum())
+        work -= tails.work + sum(portfolio.work[k] for k in order.trial)
         self._lists_left = order.others
         most_work = STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
@@ -174,7 +161,7 @@ class PortfolioSearch:
 
     @property
     def _work_of_list(self) -> float:
-        return float(self._portfolio.work.mean())
+        return sum(self._portfolio.work) / len(self._portfolio.work)
 
     def _inlining_of_trial(self, work: float) -> tuple[int, float]:
         """How many trials of choices about inlining, and the time that lists leave for them."""
@@ -190,9 +177,8 @@ class PortfolioSearch:
 
     def _next_lists(self, work: float) -> list[int]:
         """As many of those that are left as there is time for."""
-        sums = np.cumsum(self._portfolio.work[self._lists_left])
-        number = int(np.searchsorted(sums, work, side="right"))
-        return self._take_lists(number)
+        sums = list(itertools.accumulate(self._portfolio.work[k] for k in self._lists_left))
+        return self._take_lists(bisect.bisect_right(sums, work))
 
     def _take_lists(self, number: int) -> list[int]:
         now, self._lists_left = self._lists_left[:number], self._lists_left[number:]

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import Codegen
 from codezero.env.episode import RESTART, End, EpisodeSettings
@@ -57,8 +55,10 @@ class RandomSearch:
     def check(self, settings: EpisodeSettings) -> None:
         """It can act under any."""
 
-    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
-        best: Found | None = None
+    def run(self, env: Session, program: Program, seed: int) -> Found:
+        import numpy as np
+
+        rng, best = np.random.default_rng(seed), None
         with self.budget.spend(env) as meter:
             while best is None or not meter.spent():
                 actions = rng.integers(len(env.settings.space), size=env.settings.max_steps)
@@ -118,7 +118,7 @@ class FixedSequence:
         self.actions(self.adapt(settings))
         self._codegen(settings)
 
-    def run(self, env: Session, program: Program, rng: np.random.Generator) -> Found:
+    def run(self, env: Session, program: Program, seed: int) -> Found:
         with Budget().spend(env) as meter:
             found = best_prefix(env, program, self.actions(env.settings), meter)
         codegen = self._codegen(env.settings)

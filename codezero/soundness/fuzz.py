@@ -100,7 +100,7 @@ def policy_cases(
     policy.check(settings)
 
     def choose(env: Session, program: Program) -> Case:
-        found = policy.run(env, program, np.random.default_rng(seed))
+        found = policy.run(env, program, seed)
         space, passes = settings.space, settings.space.passes
         steps: list[AnyStep] = [InliningStep(*choice) for choice in found.inlining]
         steps += [Step(passes[action]) for action in space.expand(found.actions)]

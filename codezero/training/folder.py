@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from codezero.agents.agent import SPACE_FILE
+from codezero.agents.trained import SPACE_FILE
 from codezero.compiler.spaces import BUILT_IN_SPACES
 from codezero.corpus.corpus import Corpus
 from codezero.dreamer.config import from_dict, to_dict

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from codezero.agents.agent import read_description
+from codezero.agents.trained import read_description
 from codezero.dreamer.behaviour import Behaviour
 from codezero.dreamer.world_model import WorldModel
 from codezero.env.episode import EpisodeSettings
