@@ -268,14 +268,21 @@ class Optimizer:
         streamlined: bool = False,
         bitcode: bool = True,
     ) -> Optimized:
-        """See `optimize`."""
+        """See `optimize`.
+
+        Raises:
+            ProgramError: as there; or it was interrupted.
+        """
         env = self._env(policy)
         try:
-            return optimize(
+            result = optimize(
                 program, policy, env, self._seed, streamlined=streamlined, bitcode=bitcode
             )
         finally:
             env.settle()
+        if self._interrupted:  # which looks like any other end of a worker to a search
+            raise ProgramError(f"{program.name}: interrupted")
+        return result
 
     def _env(self, policy: Policy) -> Session:
         settings = policy.adapt(self._settings)
