@@ -143,6 +143,11 @@ def test_no_agent_comes_for_other_passes(space_file: Callable[..., Path]) -> Non
         ("agent:size", "agent:size"),
         ("agent:1s", "agent:size:1s"),
         ("agent:7", "agent:size:7"),
+        ("agent:10x", "agent:size:10x"),
+        ("agent:2.5x:1s", "agent:size:2.5x:1s"),
+        ("agent:1s:2.5x", "agent:size:2.5x:1s"),
+        ("agent:instructions:4x", "agent:instructions:4x"),
+        ("agent:some/folder:4x:7", "agent:folder:4x:7"),
         ("agent:instructions:500ms", "agent:instructions:0.5s"),
         ("agent:some/folder", "agent:folder"),
         ("agent:some/folder:2m", "agent:folder:120s"),
@@ -154,7 +159,10 @@ def test_agents_by_name(text: str, name: str) -> None:
     assert parse_policy(text).name == name
 
 
-@pytest.mark.parametrize("text", ["agent:size:soon", "agent:size:", "agent:0s", "agent-whole:0s"])
+@pytest.mark.parametrize(
+    "text",
+    ["agent:size:soon", "agent:size:", "agent:0s", "agent-whole:0s", "agent:0x", "agent:size:x"],
+)
 def test_bad_names_of_agents(text: str) -> None:
     with pytest.raises(CodeZeroError, match="budget"):
         parse_policy(text)

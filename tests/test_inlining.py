@@ -434,7 +434,6 @@ def test_a_trial_with_little_time_has_no_such_choices(
         limit = TrialLimit(work)
         with Session(settings) as session:
             policy = AgentPolicy(size, limit=limit, objective=Objective.LOADED)
-            policy._portfolio.most_work = work  # type: ignore[union-attr]
             policy.run(session, program, 0)
         assert len(calls) == wanted, (program is shared, work)
 

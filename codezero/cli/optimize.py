@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what takes long to import is imported while the front end i
 T = TypeVar("T")
 SEARCHES = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
 """Names of policies."""
+MOST_EFFORT = 1e6
 SEARCH_BUDGET = "5s"
 """Of a search that has no agent."""
 
@@ -88,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         "goes on from there; the others have 5s",
     )
     add(
+        "--effort",
+        type=_effort,
+        metavar="TIMES",
+        help="how many times as long as -Oz's optimiser and code generator an agent's trial may "
+        "take; more finds more",
+    )
+    add(
         "--space",
         help="passes to choose from: sound, autophase, or a TOML file (default: sound)",
     )
@@ -111,6 +119,16 @@ def _parser() -> argparse.ArgumentParser:
         help="files at a time; 0 is one a core (default: 0)",
     )
     return parser
+
+
+def _effort(text: str) -> float:
+    effort = float(text)
+    if not 0 < effort < MOST_EFFORT:
+        raise ValueError
+    return effort
+
+
+_effort.__name__ = "effort"  # what argparse calls a value that is none
 
 
 @dataclass(frozen=True)
@@ -276,10 +294,13 @@ def _policy(
     budget = options.budget
     if budget is None and options.search != "agent":
         budget = SEARCH_BUDGET
+    if options.effort is not None and options.search != "agent":
+        raise CodeZeroError("optimize: --effort is that of an agent: others have a --budget")
     name = SEARCHES[options.search]
     if name == AGENT and one_list:
         name = AGENT_WHOLE
-    text = name if budget is None else f"{name}:{budget}"
+    effort = None if options.effort is None else f"{options.effort:f}x"
+    text = ":".join(filter(None, (name, effort, budget)))
     policy = parse_policy(text, settings, codegen=codegen)
     policy.check(settings)
     return policy

@@ -70,6 +70,7 @@ class CodeGenerator:
             names = framed and self._smaller(framed)
         if not names:
             return best
+        self._subject.measure_start_meanwhile()
         for name in names:
             module.keep_frame_pointer(name)
         measured = self._generate(module, best.codegen)

@@ -147,6 +147,9 @@ class Subject:
     def prepare(self) -> None:
         """Find out what threads would ask for at the same time."""
         self._missing_with_oz()
+        self._look_at_finish()
+
+    def _look_at_finish(self) -> None:
         if self._finish_matters is None:
             self._finish_matters = self.fresh().run(FINISH)
 
@@ -223,8 +226,9 @@ class Subject:
         measured = self._pool.submit(self._measure_baseline)
         if start is not None or not self.objective.of_code:
             self._measure_start(start)
-        if start is None:
+        if start is None:  # what is asked for next
             self.at_start()
+            self._look_at_finish()
         if self._initial is not None:
             wait([self._initial])
         return self._costs(measured.result())
@@ -248,7 +252,8 @@ class Subject:
             self._initial = self._pool.submit(lambda: self.measure(module or self.fresh()))
 
     def measure_start_meanwhile(self) -> None:
-        """Measure the cost at the start as soon as a thread has nothing else to do."""
+        """Measure the cost at the start after all that threads have been given to do, unless that
+        is done, or need not be. For when one of them is about to have nothing to do."""
         if self.costs.estimated:
             self._measure_start()
 

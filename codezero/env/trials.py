@@ -206,6 +206,8 @@ class Trials:
         futures = [
             self._pool.submit(work, each, limit) for each, limit in zip(tasks, limits, strict=True)
         ]
+        if len(tasks) % self._threads:
+            self._subject.measure_start_meanwhile()
         if math.isinf(most_work * self._subject.baseline_seconds):
             wait(futures)
         while wait(futures, POLL_SECONDS).not_done:
@@ -251,8 +253,6 @@ class Trials:
         """Have `try_inlining` and `try_tails` go on from what one of the last lists has made."""
         built = self._built(index)
         self._kept = _Kept(self._tried[index][1].passes, built, self._subject.inlining, built)
-        # What comes now has seldom as much to do as there are threads.
-        self._subject.measure_start_meanwhile()
 
     def _built(self, index: int) -> Built:
         built = self._tried[index][0]

@@ -17,9 +17,9 @@ objective's name, where it is for another one than the agent's.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,14 +119,14 @@ class Portfolio:
         self,
         features: Features,
         among: Collection[int],
-        most_work: float = math.inf,
+        most_work: float | None = None,
         tails: Sequence[int] | None = None,
     ) -> Order:
         """Which lists to try first.
 
         Args:
             among: those that may be taken, by their indices.
-            most_work: where a trial is to take less time than the portfolio's own does.
+            most_work: where a trial is to take another time than the portfolio's own does.
             tails: those that may be taken after them; all without it.
 
         Raises:
@@ -140,7 +140,7 @@ class Portfolio:
         self,
         features: Float,
         among: Collection[int] | None = None,
-        most_work: float = math.inf,
+        most_work: float | None = None,
         tails: Sequence[int] | None = None,
     ) -> Order:
         """The same, of features as a `ListTable` has them."""
@@ -153,18 +153,18 @@ class Portfolio:
                 f"{self._folder}: {NETWORK} and {DESCRIPTION} are of two portfolios"
             )
         among = range(len(self.lists)) if among is None else among
-        most_work = min(self.most_work, most_work)
+        most_work = self.most_work if most_work is None else most_work
         for_tails = self.tails_of(most_work, tails).work
         work = np.array(self.work, np.float32)
         return order(weights[0], gains[0], work, among, most_work - for_tails)
 
-    def tails_of(self, most_work: float = math.inf, among: Sequence[int] | None = None) -> Tails:
+    def tails_of(self, most_work: float | None = None, among: Sequence[int] | None = None) -> Tails:
         """Those of a trial that may take so much time in all.
 
         Args:
             among: those that may be taken, by their indices, the most useful first.
         """
-        most = TAILS_SHARE * min(self.most_work, most_work)
+        most = TAILS_SHARE * (self.most_work if most_work is None else most_work)
         chosen: list[int] = []
         work = self._rebuild_work
         for k in range(len(self.tails)) if among is None else among:
@@ -187,8 +187,8 @@ class Order(NamedTuple):
 
     trial: list[int]
     """Those that are a trial together."""
-    others: list[int]
-    """Those to go on with."""
+    others: Iterator[int]
+    """Those to go on with, each looked for when it is asked for."""
 
 
 def order(
@@ -206,22 +206,29 @@ def order(
         among: those that may be taken.
         most_work: of a trial. The first list is one whatever it takes.
     """
+    likely = weights > UNLIKELY * weights.max()
+    taken = _taken(weights[likely], gains[likely], work, among, most_work)
+    trial: list[int] = []
+    for k, fits in taken:
+        if trial and not fits:
+            return Order(trial, chain([k], (other for other, _ in taken)))
+        trial.append(k)
+    return Order(trial, iter(()))
+
+
+def _taken(
+    weights: Float, gains: Float, work: Float, among: Collection[int], most_work: float
+) -> Iterator[tuple[int, bool]]:
+    """All lists in the order of `order`, each with whether there is time for it in the trial."""
     import numpy as np
 
-    likely = weights > UNLIKELY * weights.max()
-    weights, gains = weights[likely], gains[likely]
-    best, left = np.zeros(len(weights), np.float32), sorted(among)
-    taken: list[int] = []
-    trial, done = 0, 0.0
+    best, left, done = np.zeros(len(weights), np.float32), sorted(among), 0.0
     while left:
         fitting = [k for k in left if done + work[k] <= most_work]
-        if taken and not fitting:
-            trial = trial or len(taken)
         choice = fitting or left
         better = np.maximum(gains[:, choice], best[:, np.newaxis])
-        k = int((weights @ (better - best[:, np.newaxis]) / work[choice]).argmax())
-        best, done = better[:, k], done + work[choice[k]]
-        taken.append(choice[k])
-        left.remove(choice[k])
-    trial = trial or len(taken)
-    return Order(taken[:trial], taken[trial:])
+        k = choice[int((weights @ (better - best[:, np.newaxis]) / work[choice]).argmax())]
+        best = np.maximum(gains[:, k], best)
+        done += work[k]
+        left.remove(k)
+        yield k, bool(fitting)

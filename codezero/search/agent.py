@@ -42,8 +42,8 @@ class AgentPolicy:
     agent thinks best at every step of an episode; for the same on every function by itself, see
     `codezero.search.functions`; and then for going on from the best, see `codezero.search.guided`.
 
-    For an objective of code, the smallest code for it comes last, in the trial and with a budget: a
-    few ways to generate it are tried, and frame pointers, see `codezero.search.codegen`.
+    For an objective of code, the smallest code for it comes last, in the trial and once more with a
+    budget: a few ways to generate it are tried, and frame pointers, see `codezero.search.codegen`.
 
     Of an agent that has no portfolio, the trial is the trajectory, with some of the space's lists,
     and the functions.
@@ -77,6 +77,8 @@ class AgentPolicy:
     @property
     def name(self) -> str:
         name = f"{AGENT if self._by_function else AGENT_WHOLE}:{self._folder.name}"
+        if self._limit.work is not None:
+            name += f":{self._limit.work:g}x"
         return name if self._budget == ONE_TRIAL else f"{name}:{self._budget}"
 
     @cached_property
@@ -130,38 +132,54 @@ class AgentPolicy:
         """The trial, which is played to its end, and what the rest of the budget goes for."""
         began = time.monotonic()
         portfolio = self._lists(env.settings.space)
-        most = math.inf if portfolio is None else min(portfolio.most_work, self._limit.work)
+        most = math.inf
+        if portfolio is not None:
+            most = portfolio.most_work if self._limit.work is None else self._limit.work
         plan = self._plan(env.settings, most)
-        found = self._choose_passes(env, program, seed, portfolio, most - work_of(plan))
-        left = self._limit.seconds - (time.monotonic() - began)
-        if plan is None or left <= 0:
+        meter = Meter(self._budget)
+        if portfolio is None:
+            return self._generate(env, program, self._play(env, program, seed, meter), plan, began)
+        lists = PortfolioSearch(
+            env,
+            program,
+            portfolio,
+            by_function=self._by_function,
+            most_work=most - work_of(plan),
+        )
+        trial = lists.begin(self._limit)
+        found = self._generate(env, program, trial, plan, began)
+        meter.trials = trial.trials
+        if self._budget == ONE_TRIAL or meter.spent():
             return found
-        with Budget(None if math.isinf(left) else left).spend(env):
-            return with_codegen(env, program, found, plan)
+        passes = self._go_on(env, program, seed, lists, meter)
+        if passes.cost < trial.cost:  # which the code for it need not be
+            better = self._generate(env, program, passes, plan, began)
+            found = min(found, better, key=lambda each: each.cost)
+        return replace(found, trials=passes.trials)
 
     def _plan(self, settings: EpisodeSettings, most_work: float) -> CodegenPlan | None:
         if self._codegen is CodegenChoice.NONE:
             return None
         return plan_codegen(settings, most_work, ways=self._codegen is CodegenChoice.ALL)
 
-    def _choose_passes(
-        self,
-        env: Session,
-        program: Program,
-        seed: int,
-        portfolio: Portfolio | None,
-        most_work: float,
+    def _generate(
+        self, env: Session, program: Program, found: Found, plan: CodegenPlan | None, began: float
     ) -> Found:
-        meter = Meter(self._budget)
-        if portfolio is None:
-            return self._play(env, program, seed, meter)
-        lists = PortfolioSearch(
-            env, program, portfolio, by_function=self._by_function, most_work=most_work
-        )
-        found = lists.begin(self._limit)
-        meter.trials = found.trials
-        if self._budget == ONE_TRIAL or meter.spent():
+        """The smallest code for what passes have come to, if code is generated, in time.
+
+        Args:
+            began: when the trial did, by `time.monotonic`.
+        """
+        left = self._limit.seconds - (time.monotonic() - began)
+        if plan is None or left <= 0:
             return found
+        with Budget(None if math.isinf(left) else left).spend(env):
+            return with_codegen(env, program, found, plan)
+
+    def _go_on(
+        self, env: Session, program: Program, seed: int, lists: PortfolioSearch, meter: Meter
+    ) -> Found:
+        """The best that passes come to with what is left of the budget after a trial of lists."""
         found = lists.go_on(meter.left())
         meter.trials = found.trials
         if meter.spent():

@@ -75,10 +75,10 @@ ONE_TRIAL = Budget(trials=1)
 
 
 class TrialLimit(NamedTuple):
-    """What a trial may take at most, where that is less than its portfolio says."""
+    """What a trial may take at most."""
 
-    work: float = math.inf
-    """Of its lists together, over the time of the baseline."""
+    work: float | None = None
+    """Of a processor, over the time of the baseline; None is what its portfolio says."""
     seconds: float = math.inf
     """Wall time, after which it is what it has come to: for the largest programs."""
 

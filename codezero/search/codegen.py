@@ -18,7 +18,7 @@ WAY_WORK = 0.45
 """Time that it takes to generate code in one way, over the baseline's; docs/training-log.md."""
 FRAMES_WORK = 1.0
 """The same for frame pointers."""
-CODEGEN_SHARE = 0.5
+CODEGEN_SHARE = 0.35
 """Of a trial's work, for ways to generate code and frame pointers."""
 LEAST_FOR_A_WAY = 2.0
 """Work of a trial, in all, from which on one way is tried in any case."""

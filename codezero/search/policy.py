@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from codezero.env.inlining import Inlining
 from codezero.env.session import Session
 from codezero.env.subject import Made
 from codezero.errors import CodeZeroError
-from codezero.search.budget import ONE_TRIAL, Budget
+from codezero.search.budget import NO_LIMIT, ONE_TRIAL, Budget, TrialLimit
 
 AGENT, AGENT_WHOLE = "agent", "agent-whole"
 """Names of the agent that chooses for every function, and of the one whose choice is one list."""
@@ -97,8 +98,9 @@ def parse_policy(
     *,
     codegen: CodegenChoice = CodegenChoice.ALL,
 ) -> Policy:
-    """A policy from its name: ``agent``, ``agent:1s``, ``agent:NAME``, ``agent:FOLDER:1s``, the
-    same with ``agent-whole``, ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``,
+    """A policy from its name: ``agent``, ``agent:1s``, ``agent:10x`` (a trial that may take ten
+    times as long as the baseline), ``agent:NAME``, ``agent:FOLDER:10x:1s``, the same with
+    ``agent-whole``, ``random``, ``random-search:1s``, ``greedy:200``, ``fixed:FILE``,
     ``none``.
 
     Args:
@@ -127,8 +129,8 @@ def parse_policy(
     if name == "fixed" and argument:
         return FixedSequence.read(Path(argument))
     raise CodeZeroError(
-        f"unknown policy '{text}': choose agent[:NAME or FOLDER][:BUDGET], agent-whole (as "
-        "agent), none, random, random-search[:BUDGET], greedy[:BUDGET] or fixed:FILE"
+        f"unknown policy '{text}': choose agent[:NAME or FOLDER][:EFFORTx][:BUDGET], agent-whole "
+        "(as agent), none, random, random-search[:BUDGET], greedy[:BUDGET] or fixed:FILE"
     )
 
 
@@ -143,12 +145,18 @@ def _agent_policy(
     from codezero.search.agent import AgentPolicy
 
     shipped = shipped_agents()
-    target, budget = argument, ONE_TRIAL
-    if argument and argument not in shipped and not exists(Path(argument)):
-        # A path may have colons in it, and what is no budget is a folder's name.
-        before, colon, last = argument.rpartition(":")
-        if colon or last[:1].isdecimal():
-            target, budget = before, Budget.parse(last)
+    target, budget, limit = argument, ONE_TRIAL, NO_LIMIT
+    # A path may have colons in it, and what is no budget is a folder's name.
+    while target and target not in shipped and not exists(Path(target)):
+        before, colon, last = target.rpartition(":")
+        if not colon and not last[:1].isdecimal():
+            break
+        work = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)x", last)
+        if work and float(work[1]):
+            limit = TrialLimit(float(work[1]))
+        else:
+            budget = Budget.parse(last)
+        target = before
     if target:
         folder = shipped.get(target, Path(target))
     elif settings is None:
@@ -157,5 +165,10 @@ def _agent_policy(
         folder = agent_for(settings)
     objective = None if settings is None else settings.objective
     return AgentPolicy(
-        folder, budget, by_function=by_function, objective=objective, codegen=codegen
+        folder,
+        budget,
+        by_function=by_function,
+        limit=limit,
+        objective=objective,
+        codegen=codegen,
     )

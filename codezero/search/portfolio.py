@@ -25,6 +25,9 @@ from codezero.search.policy import Found
 NO_LIST = Found((), sys.maxsize, 0)
 INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
+LEAST_TRIALS = 2
+"""Of such choices: with all of them in one, less is found than with more lists, and choices where
+functions are shared; docs/training-log.md, entry 16."""
 LEAST_FOR_INLINING = 0.5
 """Work of a trial from which on they are tried once where functions are shared, besides lists."""
 FOR_CODE = 2
@@ -46,7 +49,7 @@ class PortfolioSearch:
             may be chosen. If not, there is one tail for all.
         lists_alone: whether there are neither tails nor such choices.
         most_work: times as long as the baseline that the trial's lists and tails may take, where
-            that is less than the portfolio says.
+            that is not what the portfolio says.
     """
 
     def __init__(
@@ -57,9 +60,9 @@ class PortfolioSearch:
         *,
         by_function: bool = True,
         lists_alone: bool = False,
-        most_work: float = math.inf,
+        most_work: float | None = None,
     ) -> None:
-        self._most_work = most_work
+        self._most_work = portfolio.most_work if most_work is None else most_work
         self._env = env
         self._program = program
         self._portfolio = portfolio
@@ -67,7 +70,10 @@ class PortfolioSearch:
         self._lists_alone = lists_alone
         self._lists = _known(portfolio.lists, env.settings.space)
         self._tails = _known(portfolio.tails, env.settings.space)
-        self._lists_left: list[int] = []
+        self._others: Iterator[int] = iter(())
+        """Lists that are left, of which none has been looked for."""
+        self._looked_for: list[int] = []
+        """Those that have been."""
         self._tails_left: list[int] = []
         """For the best list."""
         self._likely: Likely | None = None
@@ -117,13 +123,13 @@ class PortfolioSearch:
                 self._likely = env.likely_choices()
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
-        work = min(self._most_work, limit.work, portfolio.most_work)
+        work = self._most_work if limit.work is None else min(self._most_work, limit.work)
         trials, for_inlining = self._inlining_of_trial(work)
         order = portfolio.order(features, self._lists, work - for_inlining, [*self._tails])
         tails = portfolio.tails_of(work - for_inlining, [*self._tails])
         work -= tails.work + sum(portfolio.work[k] for k in order.trial)
-        self._lists_left = order.others
-        most_work = STRAGGLER * limit.work
+        self._others = order.others
+        most_work = math.inf if limit.work is None else STRAGGLER * limit.work
         # All at once is quickest; in rounds, what is done when the time is up is kept.
         many = MOST_AT_ONCE if math.isinf(limit.seconds) else env.threads
         before = meter.seconds_left()
@@ -169,7 +175,7 @@ class PortfolioSearch:
             return 0, 0.0
         # One list more, with what was chosen in all of them.
         trials = int(INLINING_SHARE * work / self._work_of_list) - 1
-        if trials < 1:
+        if trials < LEAST_TRIALS:
             in_any_case = self._likely.shared > 0 and work >= LEAST_FOR_INLINING
             return int(in_any_case), 0.0
         trials = min(trials, self._likely.number)
@@ -177,11 +183,16 @@ class PortfolioSearch:
 
     def _next_lists(self, work: float) -> list[int]:
         """As many of those that are left as there is time for."""
-        sums = list(itertools.accumulate(self._portfolio.work[k] for k in self._lists_left))
+        sums = list(itertools.accumulate(self._portfolio.work[k] for k in self._lists_left()))
         return self._take_lists(bisect.bisect_right(sums, work))
 
+    def _lists_left(self) -> list[int]:
+        self._looked_for += self._others
+        return self._looked_for
+
     def _take_lists(self, number: int) -> list[int]:
-        now, self._lists_left = self._lists_left[:number], self._lists_left[number:]
+        left = self._lists_left()
+        now, self._looked_for = left[:number], left[number:]
         return now
 
     def _tails_of_trial(self) -> int:
@@ -202,7 +213,7 @@ class PortfolioSearch:
             while not meter.spent():
                 many, before = self._at_once(meter), self._best
                 left = {
-                    "lists": bool(self._lists_left),
+                    "lists": bool(self._lists_left()),
                     "tails": bool(self._tails_left),
                     "choices": self._unlikely_left,
                 }
@@ -252,6 +263,8 @@ class PortfolioSearch:
         """
         if not self._hold_program():
             return False
+        # The last thread is done soonest if what takes longest begins first.
+        lists = sorted(lists, key=lambda k: -self._portfolio.work[k])
         self._try_actions([self._lists[k] for k in lists], meter, most_work)
         return True
 
