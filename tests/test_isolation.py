@@ -126,6 +126,20 @@ def test_a_process_that_was_started_ahead_may_have_gone() -> None:
             assert worker.call("add", 1) == 6
 
 
+UNREAPED = """
+import signal
+from codezero.isolation import Worker, started_ahead
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some that start us have it
+with started_ahead("pathlib:PurePosixPath"), Worker("pathlib:PurePosixPath") as worker:
+    print(worker.call("as_posix"))
+"""
+
+
+def test_no_one_may_be_told_how_a_child_has_ended() -> None:
+    done = subprocess.run([sys.executable, "-c", UNREAPED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, ".\n", "")
+
+
 CRASHES = """
 import os
 from codezero.isolation import Worker, WorkerCrashed, started_ahead

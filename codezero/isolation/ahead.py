@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from codezero.isolation import process
-from codezero.isolation.process import WorkerProcess
+from codezero.isolation.process import WorkerProcess, fork_or_spawn
 
 _waiting: dict[str, WorkerProcess] = {}
 """Those that no worker has taken, by the modules that they have imported."""
@@ -24,8 +22,7 @@ def started_ahead(target: str) -> Iterator[None]:
     """
     module = module_of(target)
     if module not in _waiting:
-        forks = process.can_fork()
-        _waiting[module] = process.fork(module) if forks else process.spawn(os.environ, (), module)
+        _waiting[module] = fork_or_spawn(module)
     try:
         yield
     finally:

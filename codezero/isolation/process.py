@@ -36,7 +36,7 @@ class _Process(Protocol):
 
 
 class WorkerProcess:
-    """A process that waits for what it is to construct; see `spawn` and `fork`."""
+    """A process that waits for what it is to construct; see `spawn` and `fork_or_spawn`."""
 
     def __init__(
         self, process: _Process, life: IO[bytes], connection: socket.socket, output: IO[bytes]
@@ -90,21 +90,30 @@ def spawn(
     return WorkerProcess(process, process.stdin, ours, output)
 
 
-def can_fork() -> bool:
-    """Whether nothing can go wrong: no thread has a lock that no one would give back there."""
-    return len(list(Path("/proc/self/task").iterdir())) == 1
+def fork_or_spawn(module: str) -> WorkerProcess:
+    """Start a copy of this process if it has no threads, which has all that is imported already.
 
-
-def fork(module: str) -> WorkerProcess:
-    """Start a copy of this process, which has no threads (`can_fork`).
-
-    It has all that is imported already, which a fresh interpreter takes far longer for.
+    A fresh interpreter takes far longer for that.
 
     Args:
-        module: imported before that, as this process is to need it as well.
+        module: that the process needs, and this one as well.
     """
+    if _has_threads():
+        return spawn(os.environ, module=module)
     with contextlib.suppress(Exception):  # which shows when it is needed
         importlib.import_module(module)
+    return spawn(os.environ, module=module) if _has_threads() else _fork()
+
+
+def _has_threads() -> bool:
+    """Whether one may have a lock that no one would give back in a copy of this process."""
+    try:
+        return len(list(Path("/proc/self/task").iterdir())) > 1
+    except OSError:
+        return True
+
+
+def _fork() -> WorkerProcess:
     ours, theirs = socket.socketpair()
     output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
     begins, ends = os.pipe()
@@ -148,7 +157,8 @@ class _Forked:
 
     def wait(self) -> int:
         if self._code is None:  # without the lock: others may ask meanwhile, or end it
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         code = self._wait(0)
         assert code is not None
         return code
@@ -156,11 +166,14 @@ class _Forked:
     def _wait(self, options: int) -> int | None:
         with self._lock:
             if self._code is None:
-                pid, status = os.waitpid(self.pid, options)
-                self._code = os.waitstatus_to_exitcode(status) if pid else None
+                try:
+                    pid, status = os.waitpid(self.pid, options)
+                    self._code = os.waitstatus_to_exitcode(status) if pid else None
+                except ChildProcessError:  # SIGCHLD is ignored: no one can tell
+                    self._code = 0
             return self._code
 
     def kill(self) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(ProcessLookupError):
             if self._code is None:
                 os.kill(self.pid, signal.SIGKILL)
