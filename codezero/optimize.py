@@ -110,7 +110,11 @@ def optimize(
     elif changes:
         result = _replay(env, program, expanded, found.inlining)
     costs = _costs(env, program)
+    found_cost = found.cost if found.of_passes is None else found.of_passes
+    # What is not taken from the start is compared with an estimate of what that costs.
+    found_cost = min(found_cost, max(costs.initial, costs.baseline))
     seconds = time.monotonic() - start
+    said = ESTIMATED if costs.estimated else ""
     if result is not None and result.made.cost < costs.baseline:
         if streamlined:
             result = _streamline(env, program, result, found)
@@ -123,9 +127,9 @@ def optimize(
             pipeline, ending = ",".join(filter(None, (pipeline, ending))), ""
         if found.of_passes is not None:
             pipeline = BASELINE_PIPELINE
-        fell_back, remark = False, ESTIMATED if costs.estimated else ""
+        fell_back, remark = False, said
     else:
-        remark = FAILED_REPLAY if result is None and changes else ""
+        remark = FAILED_REPLAY if result is None and changes else said
         passes, pipeline, functions, fell_back = (), BASELINE_PIPELINE, {}, True
         ending = ""
         made = _baseline_object(env, program)
@@ -136,7 +140,7 @@ def optimize(
         program=program,
         policy=policy.name,
         costs=costs,
-        found=found.cost if found.of_passes is None else found.of_passes,
+        found=found_cost,
         cost=result.made.cost,
         passes=passes,
         pipeline=pipeline,
@@ -219,7 +223,7 @@ def _baseline_object(env: Session, program: Program) -> bytes | None:
 
 
 def _baseline(env: Session, program: Program) -> bytes:
-    env.begin(program)
+    env.hold(program)
     try:
         return env.baseline_bitcode()
     except (LLVMError, WorkerFailure) as error:

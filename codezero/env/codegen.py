@@ -55,6 +55,8 @@ class CodeGenerator:
         futures = [self._pool.submit(self._generate, module.clone(), each) for each in tried]
         way, without = (tried[0], futures[0]) if tried else ((), made.object)
         framed = self._submit_framed(module, way, without) if frame_pointers else None
+        if framed is None and len(futures) < 2:  # a thread has nothing to do
+            self._subject.measure_start_meanwhile()
         best = made._replace(plain_cost=made.cost)
         for options, future in zip(tried, futures, strict=True):
             measured = future.result()

@@ -212,20 +212,33 @@ class Episode:
         self.trials = Trials(self.subject, settings.space, pool, threads)
         self.codegen = CodeGenerator(self.subject, pool)
         self._layout = settings.layout
+        self._current: _State | None = None
+        """None where there is a program, but no episode."""
         self._snapshots: dict[int, _State] = {}
         self._next_snapshot = 0
 
-    def hold(self, program: Program, costs: Costs | None = None, inlining: Inlining = ()) -> Costs:
+    def hold(
+        self,
+        program: Program,
+        costs: Costs | None = None,
+        inlining: Inlining = (),
+        may_measure: bool = True,
+    ) -> Costs:
         """Have a program at hand, but no episode: for all that takes no steps.
 
         Args and errors: see `start`. Of the costs, that at the start may be an estimate: see
         `Subject.measured_costs`.
+
+        Args:
+            may_measure: whether that may be measured while something else is done.
         """
         self._begin_with(program, inlining)
         self.subject.find_costs(costs)
+        self.subject.may_measure_start = may_measure
         return self.subject.costs
 
     def _begin_with(self, program: Program, inlining: Inlining) -> None:
+        self._current = None
         self._snapshots.clear()
         self.trials.begin(is_new=self.subject.begin(program, inlining))
 
@@ -372,8 +385,14 @@ class Episode:
         """Wall time spent inside LLVM's passes in this episode."""
         return self._pass_seconds + self._state.module.pass_seconds
 
+    @property
+    def _state(self) -> _State:
+        if self._current is None:
+            raise RuntimeError("there is no episode: start one first")
+        return self._current
+
     def _begin(self, state: _State) -> None:
-        self._state = state
+        self._current = state
         self._histogram = state.observation[self._layout["histogram"]]
 
     def _look(self, module: Module, observation: Observation) -> int:

@@ -18,8 +18,9 @@ class Costs:
     initial: int
     baseline: int
     estimated: bool = False
-    """Whether ``initial`` is an estimate, for a program that LLVM generates no code for as it is at
-    the start: some asm, for one, wants operands that only become constants."""
+    """Whether ``initial`` is an estimate: it has not been measured, as no one needs it, or LLVM
+    generates no code for the program as it is at the start, where some asm, for one, wants operands
+    that only become constants."""
 
     @property
     def unit(self) -> int:

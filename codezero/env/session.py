@@ -126,8 +126,10 @@ class Session:
         self.deadline = math.inf
         """Monotonic time at which a step under way is abandoned, as if it had overrun
         ``step_seconds``. For searches that have to end in time."""
-        self._observation: Observation
+        self._observation: Observation | None = None
         self._known_costs = dict(known_costs or {})
+        self._suspect: set[str] = set()
+        """Keys of those on which a process has ended while their start may have been measured."""
         self._never_measures_start = estimate_start
         self._estimated: set[str] = set()
         """Keys of programs whose cost at the start may be an estimate, as it was not needed."""
@@ -168,12 +170,17 @@ class Session:
         known = None if program.key in self._estimated else self._known_costs.get(program.key)
         self._observation, costs = self._begin("start", program, known, inlining)
         self._are_costs(program, costs)
-        self.actions, self.passes, self.best_passes = [], [], ()
-        self.cost = self.best = costs.initial
         self._running = True
-        return self._observation
+        return self.observation
 
-    def _begin(self, method: str, program: Program, known: Costs | None, inlining: Inlining) -> Any:
+    def _begin(
+        self,
+        method: str,
+        program: Program,
+        known: Costs | None,
+        inlining: Inlining,
+        *others: Any,
+    ) -> Any:
         """Have the worker begin with a program, by a method that takes what `Episode.start` does.
 
         Raises as `begin`.
@@ -181,8 +188,10 @@ class Session:
         self._running = False
         self.settle()
         self._saved.clear()
+        self.actions, self.passes, self.best_passes = [], [], ()
+        self._observation = None
         try:
-            answer = self._call(method, program, known, inlining, timeout=START_SECONDS)
+            answer = self._call(method, program, known, inlining, *others, timeout=START_SECONDS)
         except WorkerFailure as failure:
             raise ProgramError(f"{program.name}: LLVM fails on it ({failure})") from None
         except LLVMError as error:
@@ -193,6 +202,7 @@ class Session:
 
     def _are_costs(self, program: Program, costs: Costs, *, measured: bool = True) -> None:
         self.costs = self._known_costs[program.key] = costs
+        self.cost = self.best = costs.initial
         if measured:
             self._estimated.discard(program.key)
         elif costs.estimated and not self._never_measures_start:
@@ -242,7 +252,7 @@ class Session:
                 else self._call("step", action, timeout=self._step_timeout(action))
             )
         except (WorkerFailure, LLVMError) as failure:
-            return self._observation, 0.0, False, True, self._failure_info(failure)
+            return self.observation, 0.0, False, True, self._failure_info(failure)
         self._running = step.end is None
         self._observation, self.cost = step.observation, step.cost
         if action == self.settings.restart_action:
@@ -280,7 +290,13 @@ class Session:
 
     @property
     def observation(self) -> Observation:
-        """The last observation, of `begin`, `step` or `restore`."""
+        """The last observation, of `begin`, `step` or `restore`.
+
+        Raises:
+            RuntimeError: there is no episode.
+        """
+        if self._observation is None:
+            raise self._needs_reset()
         return self._observation
 
     def save(self) -> int:
@@ -301,7 +317,7 @@ class Session:
         saved = self._saved[handle]
         self.actions, self.passes = list(saved.actions), list(saved.passes)
         self.best_passes = saved.best_passes
-        return self._observation
+        return self.observation
 
     def drop(self, handle: int) -> None:
         """Forget a snapshot."""
@@ -540,7 +556,8 @@ class Session:
         self.settle()
         if self._begun != program.key or inlining not in (None, self._inlining):
             known = self._known_costs.get(program.key)
-            costs = self._begin("hold", program, known, inlining or ())
+            may_measure = program.key not in self._suspect
+            costs = self._begin("hold", program, known, inlining or (), may_measure)
             self._are_costs(program, costs, measured=False)
         self._running = False
 
@@ -569,6 +586,8 @@ class Session:
             try:
                 return self._worker.call(method, *args, timeout=timeout)
             except WorkerFailure:
+                if self._begun in self._estimated:
+                    self._suspect.add(self._begun)
                 self._running = self._keeps_list = False
                 self._begun = ""
                 raise

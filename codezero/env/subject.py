@@ -103,6 +103,9 @@ class Subject:
         self._estimate_start = estimate_start and objective.of_code
         self._pool = pool
         self._key = ""
+        self.may_measure_start = True
+        """Whether the cost at the start may be measured beside something else: LLVM may end the
+        process over that."""
         self._forget()
 
     def _forget(self) -> None:
@@ -113,6 +116,8 @@ class Subject:
         self._optimized: Module | None = None
         self._initial: Future[Measured] | None = None
         """At the start, if that has been asked for."""
+        self._may_lack_code = False
+        """Whether no code can be generated for the program at the start, or that is never tried."""
         self._baseline_cost: int | None = None
         self._baseline_object: bytes | None = None
         self._may_be_missing: frozenset[str] | None = None
@@ -142,6 +147,8 @@ class Subject:
         Raises: see `codezero.env.episode.Episode.start`.
         """
         self.costs = known or self._measure_costs(start)
+        is_final = start is not None or self._estimate_start
+        self._may_lack_code = is_final and self.costs.estimated
         self.max_instructions = growth_limit((start or self.at_start()).instruction_count())
 
     def prepare(self) -> None:
@@ -212,7 +219,7 @@ class Subject:
         try:
             return self.measure(module)
         except CodegenError:
-            if not self.costs.estimated:
+            if not self._may_lack_code:
                 raise
             return Measured(self.costs.initial, None, is_clangs=True)
 
@@ -254,7 +261,7 @@ class Subject:
     def measure_start_meanwhile(self) -> None:
         """Measure the cost at the start after all that threads have been given to do, unless that
         is done, or need not be. For when one of them is about to have nothing to do."""
-        if self.costs.estimated:
+        if self.costs.estimated and self.may_measure_start:
             self._measure_start()
 
     def measured_costs(self) -> Costs:
