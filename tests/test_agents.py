@@ -161,7 +161,15 @@ def test_agents_by_name(text: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["agent:size:soon", "agent:size:", "agent:0s", "agent-whole:0s", "agent:0x", "agent:size:x"],
+    [
+        "agent:size:soon",
+        "agent:size:",
+        "agent:0s",
+        "agent-whole:0s",
+        "agent:0x",
+        "agent:1s:2s",
+        "agent:2x:4x",
+    ],
 )
 def test_bad_names_of_agents(text: str) -> None:
     with pytest.raises(CodeZeroError, match="budget"):

@@ -440,6 +440,8 @@ def test_twenty_at_once(builder: Builder, tmp_path: Path) -> None:
 def test_variables_that_cannot_be_understood(builder: Builder) -> None:
     for name, value in [
         ("EFFORT", "much"),
+        ("EFFORT", "inf"),
+        ("EFFORT", "nan"),
         ("STRICT", "yes"),
         ("CACHE_SIZE", "1X"),
         ("SECONDS", "-1"),

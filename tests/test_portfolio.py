@@ -620,7 +620,7 @@ def test_a_list_that_takes_too_long_is_given_up_and_the_others_kept(
     settings = make_settings(space_file("sroa", NEVER_ENDS), "text", "clang")
     endless = settings.space.passes[1].name
     chosen = portfolio(f"sroa {endless}", "sroa", most_work=2.5)
-    limit = TrialLimit(work=2.5)
+    limit = TrialLimit(work=2.5, seconds=300.0)
     for threads in (2, 1):
         with Session(settings, threads=threads, for_objects=True) as session:
             began = time.monotonic()

@@ -289,6 +289,7 @@ def _policy(
     *,
     codegen: CodegenChoice,
 ) -> Policy:
+    from codezero.search.budget import Budget
     from codezero.search.policy import AGENT, AGENT_WHOLE, parse_policy
 
     budget = options.budget
@@ -299,9 +300,8 @@ def _policy(
     name = SEARCHES[options.search]
     if name == AGENT and one_list:
         name = AGENT_WHOLE
-    effort = None if options.effort is None else f"{options.effort:f}x"
-    text = ":".join(filter(None, (name, effort, budget)))
-    policy = parse_policy(text, settings, codegen=codegen)
+    text = name if budget is None else f"{name}:{Budget.parse(budget)}"
+    policy = parse_policy(text, settings, codegen=codegen, effort=options.effort)
     policy.check(settings)
     return policy
 

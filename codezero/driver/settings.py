@@ -78,7 +78,7 @@ def _parse(field: str, text: str, default: bool | float | str) -> bool | float |
             number = float(text)
         except ValueError:
             number = 0.0
-        if not number > 0:
+        if not 0 < number < float("inf"):
             raise CodeZeroError(f"{variable} is a number above 0, not '{text}'")
         return number
     if field == "budget" and not re.fullmatch(r"\d{1,9}(\.\d{1,9})?(ms|s|m|h)?", text):

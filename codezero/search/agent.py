@@ -78,7 +78,7 @@ class AgentPolicy:
     def name(self) -> str:
         name = f"{AGENT if self._by_function else AGENT_WHOLE}:{self._folder.name}"
         if self._limit.work is not None:
-            name += f":{self._limit.work:g}x"
+            name += f":{self._limit.work:.6f}".rstrip("0").rstrip(".") + "x"
         return name if self._budget == ONE_TRIAL else f"{name}:{self._budget}"
 
     @cached_property
@@ -125,6 +125,10 @@ class AgentPolicy:
             agents_actions(trained, self._shown(settings))
         except CodeZeroError as error:
             raise CodeZeroError(f"{self.name}: {error}; {wanted}") from None
+        if self._limit.work is not None and self._lists(settings.space) is None:
+            raise CodeZeroError(
+                f"{self.name}: it has no lists for these passes to make an effort with"
+            )
         if settings.max_steps != trained.max_steps:
             raise CodeZeroError(f"{self.name} was trained for other steps: {wanted}")
 
@@ -153,7 +157,7 @@ class AgentPolicy:
             return found
         passes = self._go_on(env, program, seed, lists, meter)
         if passes.cost < trial.cost:  # which the code for it need not be
-            better = self._generate(env, program, passes, plan, began)
+            better = self._generate(env, program, passes, plan, time.monotonic())
             found = min(found, better, key=lambda each: each.cost)
         return replace(found, trials=passes.trials)
 
@@ -168,7 +172,7 @@ class AgentPolicy:
         """The smallest code for what passes have come to, if code is generated, in time.
 
         Args:
-            began: when the trial did, by `time.monotonic`.
+            began: by `time.monotonic`, from when on there is as much time as for a trial.
         """
         left = self._limit.seconds - (time.monotonic() - began)
         if plan is None or left <= 0:

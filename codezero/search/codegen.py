@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from codezero._native import LLVMError
+from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.env.episode import EpisodeSettings
 from codezero.env.session import Session
@@ -22,6 +24,11 @@ CODEGEN_SHARE = 0.35
 """Of a trial's work, for ways to generate code and frame pointers."""
 LEAST_FOR_A_WAY = 2.0
 """Work of a trial, in all, from which on one way is tried in any case."""
+LEAST_FOR_FRAMES = 6.0
+"""The same for frame pointers, where only machine code counts: they save more of the tables to
+unwind by. Below that, another list is worth more."""
+CLOSE = 1.03
+"""Times the baseline, up to which passes may come to less with other code."""
 
 
 def work_of(plan: CodegenPlan | None) -> float:
@@ -46,29 +53,42 @@ def plan_codegen(
         return CodegenPlan(())
     if math.isinf(most_work):
         return CodegenPlan(settings.space.codegen)
+    one = int(most_work >= LEAST_FOR_A_WAY)
+    if settings.objective is Objective.TEXT and most_work < LEAST_FOR_FRAMES:
+        return CodegenPlan(settings.space.codegen[:one], frame_pointers=False)
     fitting = int((CODEGEN_SHARE * most_work - FRAMES_WORK) // WAY_WORK)
-    return CodegenPlan(settings.space.codegen[: max(fitting, most_work >= LEAST_FOR_A_WAY)])
+    return CodegenPlan(settings.space.codegen[: max(fitting, one)])
 
 
 def with_codegen(env: Session, program: Program, found: Found, plan: CodegenPlan) -> Found:
     """What was found, or the baseline if that is smaller, with the smallest code for it.
 
-    Nothing changes if that is not smaller than both. See `CodeGenerator.generate`.
+    Nothing changes if that is not smaller than both. See `CodeGenerator.generate`. Where passes
+    come close to the baseline, other code may suit what they make better: it is tried for both.
     """
     baseline = env.costs_of(program).baseline
-    chosen = found
+    smallest = found
+    if (found.actions or found.functions) and found.cost < CLOSE * baseline:
+        made = _generate(env, program, lambda: found.made or _make(env, program, found), plan)
+        if made is not None and made.cost < found.cost:
+            smallest = replace(found, cost=made.cost, made=made, plan=plan)
+    if found.cost < baseline:
+        return smallest
+    made = _generate(env, program, lambda: env.baseline(program), plan)
+    if made is None or made.cost >= min(smallest.cost, baseline):
+        return smallest
+    nothing = replace(found, actions=(), functions={}, inlining=())
+    return replace(nothing, cost=made.cost, of_passes=smallest.cost, made=made, plan=plan)
+
+
+def _generate(
+    env: Session, program: Program, make: Callable[[], Made], plan: CodegenPlan
+) -> Made | None:
+    """The smallest code for what is made of a program; None where LLVM fails, after whatever."""
     try:
-        if found.cost < baseline and (found.actions or found.functions):
-            made = found.made or _make(env, program, found)
-        else:
-            chosen = replace(found, actions=(), functions={}, inlining=(), of_passes=found.cost)
-            made = env.baseline(program)
-        made = env.generate(program, made, plan.ways, plan.frame_pointers)
+        return env.generate(program, make(), plan.ways, plan.frame_pointers)
     except (ProgramError, LLVMError, WorkerFailure):
-        return found  # whatever comes after it
-    if made.cost >= min(found.cost, baseline):
-        return found
-    return replace(chosen, cost=made.cost, made=made, plan=plan)
+        return None
 
 
 def _make(env: Session, program: Program, found: Found) -> Made:

@@ -17,7 +17,7 @@ from codezero.env.inlining import Inlining
 from codezero.env.session import Session
 from codezero.env.subject import Made
 from codezero.errors import CodeZeroError
-from codezero.search.budget import NO_LIMIT, ONE_TRIAL, Budget, TrialLimit
+from codezero.search.budget import ONE_TRIAL, Budget, TrialLimit
 
 AGENT, AGENT_WHOLE = "agent", "agent-whole"
 """Names of the agent that chooses for every function, and of the one whose choice is one list."""
@@ -97,6 +97,7 @@ def parse_policy(
     settings: EpisodeSettings | None = None,
     *,
     codegen: CodegenChoice = CodegenChoice.ALL,
+    effort: float | None = None,
 ) -> Policy:
     """A policy from its name: ``agent``, ``agent:1s``, ``agent:10x`` (a trial that may take ten
     times as long as the baseline), ``agent:NAME``, ``agent:FOLDER:10x:1s``, the same with
@@ -107,6 +108,8 @@ def parse_policy(
         settings: of the programs' episodes, which decide what ``agent`` is; without them it is the
             default agent.
         codegen: what an agent may do about code, see `AgentPolicy`.
+        effort: times as long as the baseline that an agent's trial may take, if the text does not
+            say.
 
     Raises:
         CodeZeroError: an unknown name, a bad budget, a list that cannot be read, or no agent for
@@ -114,7 +117,10 @@ def parse_policy(
     """
     name, _, argument = text.partition(":")
     if name in (AGENT, AGENT_WHOLE):
-        return _agent_policy(argument, settings, by_function=name == AGENT, codegen=codegen)
+        by_function = name == AGENT
+        return _agent_policy(
+            argument, settings, by_function=by_function, codegen=codegen, effort=effort
+        )
     from codezero.search.greedy import GreedySearch
     from codezero.search.sequences import FixedSequence, RandomSearch
 
@@ -140,22 +146,25 @@ def _agent_policy(
     *,
     by_function: bool,
     codegen: CodegenChoice,
+    effort: float | None,
 ) -> Policy:
     from codezero.agents.shipped import DEFAULT_AGENT, agent_for, shipped_agents
     from codezero.search.agent import AgentPolicy
 
     shipped = shipped_agents()
-    target, budget, limit = argument, ONE_TRIAL, NO_LIMIT
+    target, budget, said = argument, None, None
     # A path may have colons in it, and what is no budget is a folder's name.
     while target and target not in shipped and not exists(Path(target)):
         before, colon, last = target.rpartition(":")
         if not colon and not last[:1].isdecimal():
             break
         work = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)x", last)
-        if work and float(work[1]):
-            limit = TrialLimit(float(work[1]))
-        else:
+        if work and float(work[1]) and said is None:
+            said = float(work[1])
+        elif budget is None:
             budget = Budget.parse(last)
+        else:
+            raise CodeZeroError(f"agent '{argument[:60]}' has more than one budget")
         target = before
     if target:
         folder = shipped.get(target, Path(target))
@@ -166,9 +175,9 @@ def _agent_policy(
     objective = None if settings is None else settings.objective
     return AgentPolicy(
         folder,
-        budget,
+        budget or ONE_TRIAL,
         by_function=by_function,
-        limit=limit,
+        limit=TrialLimit(effort if said is None else said),
         objective=objective,
         codegen=codegen,
     )

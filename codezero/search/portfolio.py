@@ -36,8 +36,8 @@ AT_ONCE = 4
 """Lists or tails, where a budget is of trials."""
 MOST_AT_ONCE = 1_000
 STRAGGLER = 1.0
-"""Times the work of a trial with a limit, after which a list by itself is given up. How long lists
-take is known as a mean over programs; on few, they take many times as long."""
+"""Times the work of a trial that has to end in time, after which a list by itself is given up. How
+long lists take is known as a mean over programs; on few, they take many times as long."""
 
 
 class PortfolioSearch:
@@ -129,7 +129,8 @@ class PortfolioSearch:
         tails = portfolio.tails_of(work - for_inlining, [*self._tails])
         work -= tails.work + sum(portfolio.work[k] for k in order.trial)
         self._others = order.others
-        most_work = math.inf if limit.work is None else STRAGGLER * limit.work
+        whole = portfolio.most_work if limit.work is None else limit.work
+        most_work = math.inf if math.isinf(limit.seconds) else STRAGGLER * whole
         # All at once is quickest; in rounds, what is done when the time is up is kept.
         many = MOST_AT_ONCE if math.isinf(limit.seconds) else env.threads
         before = meter.seconds_left()
@@ -263,19 +264,29 @@ class PortfolioSearch:
         """
         if not self._hold_program():
             return False
-        # The last thread is done soonest if what takes longest begins first.
-        lists = sorted(lists, key=lambda k: -self._portfolio.work[k])
-        self._try_actions([self._lists[k] for k in lists], meter, most_work)
+        work = [self._portfolio.work[k] for k in lists]
+        self._try_actions([self._lists[k] for k in lists], meter, most_work, work)
         return True
 
     def _try_actions(
-        self, lists: Sequence[Sequence[int]], meter: Meter, most_work: float = math.inf
+        self,
+        lists: Sequence[Sequence[int]],
+        meter: Meter,
+        most_work: float = math.inf,
+        work: Sequence[float] = (),
     ) -> None:
+        """Try lists, and keep the best; of those that are equally good, the first.
+
+        Args:
+            work: what each takes, if that is known: the last thread is done soonest if what takes
+                longest begins first.
+        """
         self._count(len(lists))
+        begun = sorted(range(len(lists)), key=lambda k: -work[k] if work else 0)
         try:
-            tried = self._env.try_lists(lists, most_work)
+            tried = self._env.try_lists([lists[k] for k in begun], most_work)
             costs = [math.inf if each.cost is None else each.cost for each in tried]
-            for index in sorted(range(len(tried)), key=costs.__getitem__):
+            for index in sorted(range(len(tried)), key=lambda i: (costs[i], begun[i])):
                 if self._keep(tried[index], index):
                     break
         except WorkerFailure:
