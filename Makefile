@@ -43,7 +43,7 @@ CORPUS ?= build/reference.parquet
 results: .venv/installed
 	$(BIN)/python benchmarks/results.py $(SUITES) $(CORPUS) -o docs/results.md
 	$(BIN)/python benchmarks/results.py $(SUITES) $(CORPUS) -o docs/results-alone.md \
-	  --jobs 1 --policies agent agent:1s
+	  --jobs 1 --policies agent agent:10x agent:1s
 
 # Hours; see docs/corpus.md.
 reference-corpus: .venv/installed
