@@ -34,6 +34,7 @@ T = TypeVar("T")
 SEARCHES = {"agent": "agent", "greedy": "greedy", "random": "random-search"}
 """Names of policies."""
 MOST_EFFORT = 1e6
+"""Times -Oz's time: more would be hours for a small file."""
 SEARCH_BUDGET = "5s"
 """Of a search that has no agent."""
 
@@ -93,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_effort,
         metavar="TIMES",
         help="how many times as long as -Oz's optimiser and code generator an agent's trial may "
-        "take; more finds more",
+        "take; more finds more (default: 4 for machine code, 10 for instructions)",
     )
     add(
         "--space",
