@@ -1,12 +1,14 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON that users may have broken."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from codezero.errors import CodeZeroError
 
@@ -42,3 +44,20 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
         raise CodeZeroError(f"cannot write {path}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path, without: str = "") -> Any:
+    """What a JSON file says.
+
+    Args:
+        without: what it means, in words for the user, that it cannot be read.
+
+    Raises:
+        CodeZeroError: it cannot, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise CodeZeroError(f"{without}{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CodeZeroError(f"{path}: not JSON: {error}") from None

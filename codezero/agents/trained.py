@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from codezero.compiler.spaces import Pass, load_space
 from codezero.env.episode import EpisodeSettings
 from codezero.env.reward import Reward
 from codezero.errors import CodeZeroError
+from codezero.files import read_json
 
 FORMAT = 3
 """Of ``agent.json``."""
@@ -92,12 +92,7 @@ def _does(each: Pass) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
 def read_description(folder: Path) -> dict[str, Any]:
     """Raises `CodeZeroError` for a folder that is no agent."""
     path = folder / "agent.json"
-    try:
-        description: dict[str, Any] = json.loads(path.read_text())
-    except OSError as error:
-        raise CodeZeroError(f"{folder} is no agent: {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise CodeZeroError(f"{path}: not JSON: {error}") from None
+    description: dict[str, Any] = read_json(path, f"{folder} is no agent: ")
     parts = {"task": TASK_KEYS, "policy": {"precision"}}
     if description.get("format") != FORMAT or any(
         not isinstance(description.get(part), dict) or not description[part].keys() >= keys

@@ -16,7 +16,6 @@ objective's name, where it is for another one than the agent's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -27,6 +26,7 @@ from codezero.agents.runtime import load_session
 from codezero.compiler.objectives import Objective
 from codezero.env.features import Features
 from codezero.errors import CodeZeroError
+from codezero.files import read_json
 
 if TYPE_CHECKING:  # imported by what evaluates the network, while the baseline is measured
     import numpy as np
@@ -101,12 +101,7 @@ class Portfolio:
             CodeZeroError: it cannot be read, or is of another version.
         """
         path = folder / DESCRIPTION
-        try:
-            description = json.loads(path.read_text())
-        except OSError as error:
-            raise CodeZeroError(f"{path}: {error.strerror}") from None
-        except ValueError as error:
-            raise CodeZeroError(f"{path}: not JSON: {error}") from None
+        description = read_json(path)
         if (
             not isinstance(description, dict)
             or description.get("format") != FORMAT

@@ -26,7 +26,7 @@ import torch
 
 from codezero.dreamer.replay import Replay, Rows
 from codezero.errors import CodeZeroError
-from codezero.files import replacing
+from codezero.files import read_json, replacing
 
 NO_RANGE = (-1, -1)
 FORMAT = 2
@@ -150,10 +150,5 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Raises `CodeZeroError` for a folder without one."""
     path = folder / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text())
-    except OSError as error:
-        raise CodeZeroError(f"{folder} is no training run: {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise CodeZeroError(f"{path}: not JSON: {error}") from None
+    config: dict[str, Any] = read_json(path, f"{folder} is no training run: ")
     return config
