@@ -30,6 +30,7 @@ from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, LLD
 from codezero.driver import outputs
 from codezero.driver.compilations import OBJECTIVE, PROTOCOL, SPACE, policy_of
+from codezero.driver.records import as_text
 from codezero.driver.settings import DriverSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
@@ -318,6 +319,6 @@ def _optimize(name: str, bitcode: bytes, settings: DriverSettings) -> Optimized:
     with closing(
         Optimizer(of_program, threads=threads, for_objects=True, estimate_start=True)
     ) as optimizer:
-        program = Program(outputs.as_text(name), bitcode, LLD_OPTIONS)
+        program = Program(as_text(name), bitcode, LLD_OPTIONS)
         # What -Oz makes of a whole program may be smaller than what lld does.
         return optimizer.run(program, policy, bitcode=False)

@@ -2,21 +2,22 @@
 
 A process that has LLVM and an agent loaded takes longer to start than most sources take to
 compile, so that one works for all compilations of a build, and ends when there have been none for
-a while. It holds a lock as long as it lives, which is passed on to it by whoever starts it: of many
-drivers that find none, one starts it, and the others wait.
+a while. Where it listens, `native/driver/server.cpp` says. It holds a lock as long as it lives,
+which is passed on to it by whoever starts it: of many drivers that find none, one starts it, and
+the others wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
 import stat
 import sys
 import time
-import zlib
 
-import codezero
+from codezero.driver.messages import receive, send
 from codezero.errors import CodeZeroError
 
 TYPE_CHECKING = False  # as in codezero/__init__.py
@@ -33,13 +34,57 @@ class ServerError(CodeZeroError):
     """There is no server, and none can be started."""
 
 
-def connect() -> socket.socket:
-    """A connection to the server of this version, this user and this machine.
+class Server:
+    """The server, as one call of a driver sees it.
 
-    Raises:
-        ServerError: there is none, and it cannot be started.
+    Args:
+        path: where it listens.
+        conversation: what has come of the question whether all is known: the number of an open
+            file, a connection that goes on; ``none``: there is no server, and one is started here,
+            but not waited for; ``stuck``: it does not answer.
     """
-    path = socket_path()
+
+    def __init__(self, path: str, conversation: str) -> None:
+        self._path = path
+        self._connection: socket.socket | None = None
+        self.is_stuck = conversation == "stuck"
+        if conversation.isdecimal():
+            self._connection = socket.socket(fileno=int(conversation))
+            self._connection.settimeout(ANSWER_SECONDS)
+            self._connection.set_inheritable(False)
+        elif not self.is_stuck:
+            with contextlib.suppress(ServerError):  # which `connect` says, if it comes to that
+                _start(path)
+
+    def jobs(self) -> bytes:
+        """What clang's driver made of the same words the last time, if that is known."""
+        if self._connection is None:
+            return b""
+        try:
+            send(self._connection, {"jobs": True})
+            return receive(self._connection)[1]
+        except OSError:
+            self.forget()
+            return b""
+
+    def forget(self) -> None:
+        """End the conversation."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def connect(self) -> socket.socket:
+        """The conversation that has begun, or a new one; the caller closes it.
+
+        Raises:
+            ServerError: there is no server, and it cannot be started.
+        """
+        connection, self._connection = self._connection, None
+        return connection or _connect_or_start(self._path)
+
+
+def _connect_or_start(path: str) -> socket.socket:
+    _check_folder(path)
     deadline = time.monotonic() + START_SECONDS
     started: subprocess.Popen[bytes] | None = None
     while time.monotonic() < deadline:
@@ -52,15 +97,6 @@ def connect() -> socket.socket:
             raise ServerError(f"the server does not start: {_last_words(path)}")
         time.sleep(0.01)
     raise ServerError(f"the server does not start within {START_SECONDS:g} s")
-
-
-def connect_or_start() -> socket.socket | None:
-    """The same if there is one. If not, one is started, but not waited for."""
-    path = socket_path()
-    connection = _connect(path)
-    if connection is None:
-        _start(path)
-    return connection
 
 
 def _connect(path: str) -> socket.socket | None:
@@ -77,38 +113,9 @@ def _connect(path: str) -> socket.socket | None:
         raise ServerError(f"{path}: {error.strerror or error}") from None
 
 
-def socket_path() -> str:
-    """Where the server listens.
-
-    Raises:
-        ServerError: there is no folder that is this user's alone.
-    """
-    package = os.path.dirname(codezero.__file__)
-    this = f"{codezero.__version__} {sys.executable} {package} {_file_systems()}".encode()
-    name = f"cc-{zlib.crc32(this):08x}"
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isdir(base) and len(base) < LONGEST_BASE:
-        return os.path.join(_of_this_user(os.path.join(base, "codezero")), name)
-    return os.path.join(_of_this_user(f"/tmp/codezero-{os.getuid()}"), name)
-
-
-LONGEST_BASE = 80
-"""Of a socket's path, which has to be short (sun_path in sys/un.h)."""
-
-
-def _file_systems() -> str:
-    """Tells one view of the files from another, as in a container that shares a folder: the server
-    looks at files by their names."""
-    root = os.stat("/")
-    try:
-        space = os.readlink("/proc/self/ns/mnt")
-    except OSError:
-        space = ""
-    return f"{root.st_dev} {root.st_ino} {space}"
-
-
-def _of_this_user(folder: str) -> str:
-    """A folder that nobody else can write to, made if need be."""
+def _check_folder(path: str) -> None:
+    """Make the folder of a socket if need be; nobody else can write to it."""
+    folder = os.path.dirname(path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         status = os.lstat(folder)
@@ -117,13 +124,17 @@ def _of_this_user(folder: str) -> str:
     # Whoever else may write there could be the server.
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise ServerError(f"{folder} is not this user's alone")
-    return folder
 
 
 def _start(path: str) -> subprocess.Popen[bytes] | None:
-    """Start the server, unless another driver just does."""
+    """Start the server, unless another driver just does; it is not waited for.
+
+    Raises:
+        ServerError: it cannot be started.
+    """
     import subprocess  # not needed where there is one
 
+    _check_folder(path)
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import socket
 import threading
@@ -21,9 +22,12 @@ from codezero.compiler.frontends import compile_options
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
+from codezero.driver import question as questions
+from codezero.driver import records
 from codezero.driver.cache import ObjectCache
 from codezero.driver.messages import Message, receive, send
-from codezero.driver.seen import Seen
+from codezero.driver.question import Question
+from codezero.driver.seen import Found, Seen
 from codezero.driver.settings import OFF, DriverSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
@@ -68,15 +72,17 @@ class Compilations:
             OSError: the driver has gone.
         """
         message, bitcode = receive(connection)
-        question = message.get("question")
-        if question is not None:
-            cache = self._cache(DriverSettings(**question["settings"]))
-            seen = self._seen.find(cache, question) if cache is not None else None
-            if seen is not None:
-                _send_kept(connection, *seen)
+        question: Question | None = None
+        if "question" in message:
+            question, found = self._known(bitcode)
+            if question is not None and found.results is not None:
+                _send_known(connection, question, found)
                 return
             send(connection, {"answer": "unknown"})
             message, bitcode = receive(connection)
+            if "jobs" in message:
+                send(connection, {"answer": "jobs"}, found.jobs)
+                message, bitcode = receive(connection)
         task = message["task"]
         settings = DriverSettings(**task["settings"])
         fortran = is_fortran(task["flags"])
@@ -91,7 +97,24 @@ class Compilations:
         if made and cache is not None and question is not None and task["results"] is not None:
             files = self._seen.digests(task["files"], task["began"])
             if files is not None:
-                self._seen.remember(cache, question, files, key, task["results"])
+                self._seen.remember(
+                    cache,
+                    question.depends_on,
+                    files,
+                    key,
+                    task["results"],
+                    task["jobs"].encode("latin-1"),
+                    task["folders"],
+                )
+
+    def _known(self, data: bytes) -> tuple[Question | None, Found]:
+        """A question, and what is known of it."""
+        try:
+            question = questions.parse(data)
+        except CodeZeroError:  # a setting is wrong, as the driver itself will say
+            return None, Found()
+        cache = self._cache(question.settings)
+        return question, Found() if cache is None else self._seen.find(cache, question.depends_on)
 
     def _make(
         self,
@@ -227,6 +250,21 @@ def policy_of(settings: DriverSettings, *, by_clang: bool = False) -> AgentPolic
 def _send_kept(connection: socket.socket, message: Message, data: bytes) -> None:
     message["record"]["cached"] = True
     send(connection, {"answer": "object", **message}, data)
+
+
+def _send_known(connection: socket.socket, question: Question, found: Found) -> None:
+    assert found.results is not None and found.record is not None
+    records_file, line = question.settings.records, b""
+    if records_file == OFF:
+        records_file = ""
+    else:
+        output, source = (
+            os.path.normpath(os.path.join(question.directory, found.results[name]))
+            for name in ("output", "source")
+        )
+        line = records.to_line(output, source, {**found.record, "cached": True})
+    data = questions.answer(found.results, found.object, records_file, line)
+    send(connection, {"answer": "object"}, data)
 
 
 def _with_object(result: Optimized, loader: ProgramLoader) -> Optimized:

@@ -7,6 +7,7 @@ Nothing is written before it is whole.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,17 +27,19 @@ from codezero.compiler.clang_driver import (
     objection,
     parse_jobs,
     reads_listed_files,
+    searched_folders,
     to_stdout,
     value_of,
 )
-from codezero.compiler.toolchain import SIZE_LEVELS, Tool, as_taken
+from codezero.compiler.toolchain import CLANG, CLANGXX, FLANG, SIZE_LEVELS, Tool, as_taken
 from codezero.driver import client, outputs
-from codezero.driver.cc import LEVELS, level_of
-from codezero.driver.known import Asked, as_at_a_terminal, identity
 from codezero.driver.messages import Message, receive, send
+from codezero.driver.records import as_text
 from codezero.driver.settings import DriverSettings
 from codezero.errors import CodeZeroError
 
+TOOLS = {"codezero-cc": CLANG, "codezero-c++": CLANGXX, "codezero-flang": FLANG}
+LEVELS = frozenset(("-O", "-O0", "-O1", "-O2", "-O3", "-Og", "-Os", "-Oz", "-Ofast"))
 LOST_SECONDS = 0.2
 """For a server that was killed to be gone."""
 NOT_AT_OZ = LEVELS | {"-vectorize-loops"}
@@ -51,52 +54,65 @@ class _Warned(Exception):
     """Code generation has something to say."""
 
 
-def drive(
-    name: str,
-    tool: Tool,
-    arguments: Sequence[str],
-    settings: DriverSettings,
-    asked: Asked,
-) -> NoReturn:
-    """Do what a user asks a driver for, and end the process.
+def main() -> NoReturn:
+    """The command ``codezero-driver``, which `native/driver/main.cpp` calls, in words of its own.
+
+    Does what a user asks a driver for, and ends the process.
+    """
+    # As for any program that Python has not started, and that may be interrupted from here on.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    command, name, path, conversation, terminal, *arguments = sys.argv[1:]
+    try:
+        tool = TOOLS[command]
+        if conversation == "clang":
+            compiler = tool.require()
+            os.execv(compiler, [compiler, *as_taken(arguments, tool)])
+        server = client.Server(path, conversation)
+        driver = _Driver(name, tool, arguments, terminal.split(), DriverSettings.read(), server)
+        try:
+            driver.run()
+        except CodeZeroError:
+            raise
+        except Exception as error:
+            driver.give_up(f"{type(error).__name__}: {error}")
+    except CodeZeroError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+class _Driver:
+    """One call of a driver.
 
     Args:
         name: what the user calls it.
         tool: clang, or flang.
-        asked: what has come of the question whether it is known.
+        terminal: flags by which messages look as they do at a terminal.
 
     Raises:
-        CodeZeroError: there is no such compiler; or our part has failed, and ``strict`` is set.
+        CodeZeroError: there is no such compiler.
     """
-    driver = _Driver(name, tool, arguments, settings, asked)
-    try:
-        driver.run()
-    except CodeZeroError:
-        raise
-    except Exception as error:
-        driver.give_up(f"{type(error).__name__}: {error}")
-
-
-class _Driver:
-    """One call of a driver; see `drive`."""
 
     def __init__(
         self,
         name: str,
         tool: Tool,
         arguments: Sequence[str],
+        terminal: Sequence[str],
         settings: DriverSettings,
-        asked: Asked,
+        server: client.Server,
     ) -> None:
         self._name = name
         self._tool = tool
         self._compiler = tool.require()
         self._arguments = list(arguments)
+        self._terminal = list(terminal)
         self._settings = settings
+        self._server = server
         self._began = time.time()
         self._stdin: bytes | None = None
         """The source, if that is what it is: it can be read only once."""
-        self._asked = asked
         self._clangs_messages: bytes | None = None
         """Of an object that clang has made by itself, in a conversation."""
 
@@ -106,23 +122,28 @@ class _Driver:
         Raises:
             CodeZeroError: our part has failed, and ``strict`` is set.
         """
-        if self._asked.failure:
-            self.give_up(self._asked.failure)
         outputs.clean_up_if_stopped()
-        jobs = self._jobs()
+        arguments = self._arguments
+        if self._settings.always or level_of(arguments) in SIZE_LEVELS:
+            arguments = _at_oz(arguments)
+        said = self._server.jobs() or self._ask(arguments)
+        jobs = parse_jobs(said)
         if not self._are_ours(jobs.commands):
             self._become_clang()
         self._check(jobs)
+        self._arguments = arguments
         if any(level_of(job) != "-Oz" for job in jobs.commands if is_compilation(job)):
-            self._arguments = _at_oz(self._arguments)
-            jobs = self._jobs()
+            # The level is in a file of flags.
+            self._arguments = _at_oz(arguments)
+            said = self._ask(self._arguments)
+            jobs = parse_jobs(said)
         if any(is_compilation(job) and job[-1] == "-" for job in jobs.commands):
             self._stdin = sys.stdin.buffer.read()
         if len(jobs.commands) > 1:
-            self._asked.forget()
+            self._server.forget()
         temporary = _temporary(jobs.commands)
         if not temporary:
-            self._run_all(jobs, {})
+            self._run_all(said, jobs, {})
         import tempfile  # seldom needed, and slow to import
 
         with tempfile.TemporaryDirectory(prefix="codezero-") as folder:
@@ -131,7 +152,7 @@ class _Driver:
                 name: os.path.join(folder, f"{number}{os.path.splitext(name)[1]}")
                 for number, name in enumerate(temporary)
             }
-            self._run_all(jobs, names)
+            self._run_all(said, jobs, names)
 
     def _are_ours(self, jobs: Sequence[tuple[str, ...]]) -> bool:
         """Whether there is something to compile for size, and nothing that cannot be done here."""
@@ -180,23 +201,28 @@ class _Driver:
         outputs.print_messages(os.fsencode(note))
         self._become_clang()
 
-    def _run_all(self, jobs: Jobs, names: Mapping[str, str]) -> NoReturn:
+    def _run_all(self, said: bytes, jobs: Jobs, names: Mapping[str, str]) -> NoReturn:
         messages = jobs.messages
         for job in jobs.commands:
-            messages += self._run(tuple(names.get(word, word) for word in job), jobs)
+            messages += self._run(tuple(names.get(word, word) for word in job), said, jobs)
         outputs.print_messages(messages)
         sys.exit(0)
 
-    def _jobs(self) -> Jobs:
-        """What clang would do."""
-        asked = [self._compiler, "-###", *as_at_a_terminal(), *self._arguments]
+    def _ask(self, arguments: Sequence[str]) -> bytes:
+        """What clang says that it would do."""
+        asked = [self._compiler, "-###", *self._terminal, *arguments]
         done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode != 0:
             self._become_clang()
-        return parse_jobs(done.stderr)
+        return done.stderr
 
-    def _run(self, job: tuple[str, ...], jobs: Jobs) -> bytes:
-        """Do one job; returns what it has to say. Where it fails, clang does all of them."""
+    def _run(self, job: tuple[str, ...], said: bytes, jobs: Jobs) -> bytes:
+        """Do one job; returns what it has to say. Where it fails, clang does all of them.
+
+        Args:
+            said: what clang's driver said that it would do.
+            jobs: the same, understood.
+        """
         if not is_compilation(job):
             return self._run_clang(job)
         output, source = value_of(job, "-o"), job[-1]
@@ -208,6 +234,9 @@ class _Driver:
             self._become_clang()
         names = [source, *jobs.configuration, *os.fsdecode(_contents(headers)).splitlines()]
         task: Message = {"files": [], "results": None}
+        # What a file of flags says may change with it.
+        task["jobs"] = "" if jobs.configuration else said.decode("latin-1")
+        task["folders"] = searched_folders(job)
         if listed is not None:
             task["files"] = [os.path.abspath(name) for name in dict.fromkeys(names)]
         if listed is not None and source != "-" and reads_listed_files(job):
@@ -248,19 +277,18 @@ class _Driver:
         """The object, and what there is to say of it. Raises `_GiveUp` and `_Warned`."""
         back_end = back_end_command(job)
         task = {
-            "name": outputs.as_text(job[-1]),
+            "name": as_text(job[-1]),
             "flags": back_end,
             "compiler": identity(back_end[0]),
             "settings": self._settings._asdict(),
             "began": self._began,
             **files,
         }
-        if self._asked.is_server_stuck:
+        if self._server.is_stuck:
             raise _GiveUp("the server does not answer")
         for is_last in (False, False, True):
             try:
-                server, self._asked.server = self._asked.server or client.connect(), None
-                with server:
+                with self._server.connect() as server:
                     return self._converse(server, job, task, front_end)
             except TimeoutError:
                 raise _GiveUp("the server does not answer") from None
@@ -348,6 +376,17 @@ class _Driver:
             os.lseek(again, 0, os.SEEK_SET)
             os.dup2(again, 0)
         os.execv(self._compiler, [self._compiler, *as_taken(self._arguments, self._tool)])
+
+
+def level_of(arguments: Sequence[str]) -> str:
+    """The level of optimisation: the last counts."""
+    return next(filter(LEVELS.__contains__, reversed(arguments)), "-O0")
+
+
+def identity(compiler: str) -> str:
+    """Tells one clang from another."""
+    status = os.stat(compiler)
+    return f"{compiler} {status.st_size} {status.st_mtime_ns}"
 
 
 def _results(job: Sequence[str], messages: bytes) -> Message:

@@ -2,12 +2,13 @@
 
 A conversation about one compilation, with what bytes come along:
 
-- driver: ``{"question": ...}``, all that the compilation depends on but files;
-- server: ``{"answer": "object"}`` (the object), if files are as they were the last time: what else
-  there is to write is ``"output"``, ``"dependency_file"`` and ``"messages"``, and that is all; or
-  ``{"answer": "unknown"}``;
-- driver: ``{"task": ...}`` (bitcode before the first pass), with which a conversation may also
-  begin;
+- driver: ``{"question": true}`` (all that the compilation depends on but files);
+- server: ``{"answer": "object"}`` (all that there is to write), if files are as they were the last
+  time, and that is all; or ``{"answer": "unknown"}``. Of these two messages, what comes along is as
+  `codezero.driver.question` has it, and it is `native/driver/` that says and hears them;
+- driver: ``{"jobs": true}``: what clang's driver made of the same words the last time;
+- server: ``{"answer": "jobs"}`` (what it printed), or nothing along with that;
+- driver: ``{"task": ...}`` (bitcode before the first pass). A conversation may also begin here;
 - server: ``{"answer": "object"}`` (the object), and that is all; or
   ``{"answer": "bitcode"}`` (optimised bitcode): generate code for it; or
   ``{"answer": "clang"}``: clang's own object is the smallest; or

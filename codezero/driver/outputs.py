@@ -1,6 +1,7 @@
 """What a driver leaves behind: files that are whole, messages, and a record.
 
-Every driver starts with this file, so that it imports little.
+Drivers start with this file, so that it imports little. What they leave where the server knows the
+answer, `native/driver/outputs.cpp` writes.
 """
 
 from __future__ import annotations
@@ -9,11 +10,9 @@ import contextlib
 import os
 import signal
 import sys
-import time
 
 from codezero.driver import records
 from codezero.driver.messages import Message
-from codezero.driver.records import Record
 from codezero.driver.settings import OFF, DriverSettings
 
 unfinished: list[str] = []
@@ -82,14 +81,5 @@ def record(settings: DriverSettings, output: str, source: str, said: Message) ->
     """Leave a record of an object; see `codezero.driver.records`."""
     if settings.records == OFF:
         return
-    fields = {"size": 0, "baseline": 0, "looked_at": "size" in said, **said}
-    fields["passes"] = tuple(fields.get("passes", ()))
-    output, source = as_text(os.path.abspath(output)), as_text(os.path.abspath(source))
-    records.append(
-        settings.records, Record(object=output, source=source, time=time.time(), **fields)
-    )
-
-
-def as_text(path: str) -> str:
-    """A path as text that any stream takes: file names may be any bytes."""
-    return os.fsencode(path).decode(errors="replace")
+    line = records.to_line(os.path.abspath(output), os.path.abspath(source), said)
+    records.append(settings.records, line)

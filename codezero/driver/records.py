@@ -6,7 +6,8 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 LARGEST = 64 << 20
@@ -44,12 +45,30 @@ class Record(NamedTuple):
     """Of how many functions it was chosen whether they are inlined."""
 
 
-def append(path: str, record: Record) -> None:
-    """Add a record; of no consequence where that cannot be done.
+def to_line(output: str, source: str, said: Mapping[str, Any]) -> bytes:
+    """The record of an object that has just been made, as a line.
 
-    Many processes do so at once: a line is written whole, at the end as it is then.
+    Args:
+        output: the object's path, absolute.
+        source: likewise.
+        said: the fields of the record that are known besides.
     """
-    line = json.dumps(record._asdict(), separators=(",", ":")).encode() + b"\n"
+    fields = {"size": 0, "baseline": 0, "looked_at": "size" in said, **said}
+    record = Record(
+        object=as_text(output),
+        source=as_text(source),
+        time=time.time(),
+        **fields,
+    )
+    return json.dumps(record._asdict(), separators=(",", ":")).encode() + b"\n"
+
+
+def append(path: str, line: bytes) -> None:
+    """Add a line; of no consequence where that cannot be done.
+
+    Many processes do so at once: it is written whole, at the end as it is then. What
+    `native/driver/outputs.cpp` does is the same.
+    """
     with contextlib.suppress(OSError):  # a build does not fail for want of its report
         os.makedirs(os.path.dirname(path), exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -61,6 +80,11 @@ def append(path: str, record: Record) -> None:
                     os.replace(path, f"{path}.1")
         finally:
             os.close(file)
+
+
+def as_text(path: str) -> str:
+    """A path as text that any stream takes: file names may be any bytes."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def read(path: str) -> Iterator[Record]:

@@ -36,6 +36,18 @@ class _Facts(NamedTuple):
     reads_more_later: bool
 
 
+class Found(NamedTuple):
+    """What is known of a compilation."""
+
+    results: Message | None = None
+    """Where all is: what there is to write besides the object. None: not all is known."""
+    record: Message | None = None
+    """Of the object."""
+    object: bytes = b""
+    jobs: bytes = b""
+    """What clang's driver said that it would do, where a file has changed; empty: not known."""
+
+
 class Seen:
     """Thread-safe."""
 
@@ -43,21 +55,22 @@ class Seen:
         self._known: dict[str, _Facts] = {}
         self._lock = threading.Lock()
 
-    def find(self, cache: ObjectCache, question: Message) -> tuple[Message, bytes] | None:
-        """What a driver has to write, and the object; None where that is not known.
+    def find(self, cache: ObjectCache, question: Message) -> Found:
+        """What is known of a compilation.
 
         Args:
-            question: all that a compilation depends on but the contents of files.
+            question: all that it depends on but the contents of files.
         """
         kept = cache.get(_key(question))
-        if kept is None or self.digests(list(kept[0]["files"])) != kept[0]["files"]:
-            return None
-        answer, _ = kept
-        made = cache.get(answer["key"])
-        if made is None:
-            return None
-        message, data = made
-        return {**answer["results"], **message}, data
+        if kept is None:
+            return Found()
+        answer, jobs = kept
+        if self.digests(list(answer["files"])) == answer["files"]:
+            made = cache.get(answer["key"])
+            if made is not None:
+                message, data = made
+                return Found(answer["results"], message["record"], data)
+        return Found(jobs=jobs if _folders(answer["folders"]) == answer["folders"] else b"")
 
     def remember(
         self,
@@ -66,6 +79,8 @@ class Seen:
         files: Message,
         key: str,
         results: Message,
+        jobs: bytes,
+        folders: Sequence[str],
     ) -> None:
         """Keep what came of a compilation.
 
@@ -73,8 +88,11 @@ class Seen:
             files: the digests of all that it has read.
             key: of the object.
             results: what else there is to write.
+            jobs: what clang's driver said that it would do.
+            folders: those that it has looked at for that.
         """
-        cache.put(_key(question), {"files": files, "key": key, "results": results}, b"")
+        answer = {"files": files, "key": key, "results": results, "folders": _folders(folders)}
+        cache.put(_key(question), answer, jobs)
 
     def digests(self, paths: Sequence[str], before: float = float("inf")) -> Message | None:
         """Of some files' contents; None where one is gone, or they do not tell what comes of them.
@@ -119,6 +137,18 @@ class Seen:
         with self._lock:
             self._known[path] = facts
         return facts
+
+
+def _folders(paths: Sequence[str]) -> dict[str, int]:
+    """When something was last added to some folders, or taken away."""
+
+    def changed(path: str) -> int:
+        try:
+            return os.stat(path).st_mtime_ns
+        except OSError:
+            return 0
+
+    return {path: changed(path) for path in paths}
 
 
 def _key(question: Message) -> str:

@@ -33,8 +33,17 @@ class DriverSettings(NamedTuple):
     """The file for records of what was compiled; ``off`` is none."""
 
     @staticmethod
-    def read(environment: Mapping[str, str] = os.environ) -> DriverSettings:
-        """Raises `CodeZeroError` for a variable that cannot be understood."""
+    def read(
+        environment: Mapping[str, str] = os.environ, directory: str | None = None
+    ) -> DriverSettings:
+        """The settings that an environment makes.
+
+        Args:
+            directory: where relative paths begin; this process's own if None.
+
+        Raises:
+            CodeZeroError: a variable cannot be understood.
+        """
         defaults = DriverSettings()
         given: dict[str, Any] = {
             field: _parse(field, environment[variable], default)
@@ -46,8 +55,8 @@ class DriverSettings(NamedTuple):
         kept = _home("XDG_STATE_HOME", ".local/state", environment)
         records = settings.records or os.path.join(kept, "objects.jsonl")
         return settings._replace(
-            cache=cache if cache == OFF else os.path.abspath(cache),
-            records=records if records == OFF else os.path.abspath(records),
+            cache=cache if cache == OFF else _absolute(cache, directory),
+            records=records if records == OFF else _absolute(records, directory),
         )
 
     @property
@@ -88,7 +97,12 @@ def _parse(field: str, text: str, default: bool | float | str) -> bool | float |
     return text
 
 
+def _absolute(path: str, directory: str | None) -> str:
+    return os.path.abspath(path if directory is None else os.path.join(directory, path))
+
+
 def _home(variable: str, default: str, environment: Mapping[str, str]) -> str:
     """A folder of ours, where the XDG base directory specification wants it."""
-    base = environment.get(variable) or os.path.join(os.path.expanduser("~"), default)
+    home = environment.get("HOME") or os.path.expanduser("~")
+    base = environment.get(variable) or os.path.join(home, default)
     return os.path.join(base, "codezero")

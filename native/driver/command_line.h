@@ -1,0 +1,39 @@
+// What a driver's own words say: which compiler is meant, and whether there can
+// be something to compile for size. All else about them, clang is asked.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace codezero::driver {
+
+using Words = std::vector<std::string>;
+
+// A compiler that a driver stands for, as codezero/compiler/toolchain.py has
+// it.
+struct Tool {
+  const char *Driver;   // the name of our command
+  const char *Variable; // overrides the search
+  const char *Command;  // looked for on PATH; the version is added to it
+  bool TakesOz;
+};
+
+// By what the command is called; clang itself where it has another name.
+const Tool &toolOf(const std::string &Name);
+
+// Its path; empty where only a look at its version can tell (or there is none).
+std::string findCompiler(const Tool &T);
+
+// Whether there can be something for us to do. To ask clang takes as long as
+// many a job. Always: whatever the level.
+bool mayCompile(const Words &Arguments, bool Always);
+
+// The words as a compiler takes them: flang has no level for size.
+Words asTaken(const Tool &T, Words Arguments);
+
+// Flags by which clang's messages look as they do at a terminal, if there is
+// one.
+Words asAtATerminal();
+
+} // namespace codezero::driver
