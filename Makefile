@@ -5,7 +5,7 @@ PYTHON ?= python3
 # What the tests of the training part run with; codezero itself takes any from pyproject.toml on.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
-NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/*)
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/*.* native/driver/*)
 SMOKE := build/smoke
 
 .PHONY: demo test check-long wheel smoke bench results fuzz reference-corpus lint format clean
@@ -57,12 +57,12 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	clang-format-22 --dry-run --Werror native/*.cpp native/*.h
+	clang-format-22 --dry-run --Werror native/*.cpp native/*.h native/driver/*
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	clang-format-22 -i native/*.cpp native/*.h
+	clang-format-22 -i native/*.cpp native/*.h native/driver/*
 
 .venv/installed: $(NATIVE) scripts/install-system-packages.sh
 	scripts/install-system-packages.sh

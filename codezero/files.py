@@ -61,3 +61,8 @@ def read_json(path: Path, without: str = "") -> Any:
         raise CodeZeroError(f"{without}{path}: {error.strerror}") from None
     except ValueError as error:
         raise CodeZeroError(f"{path}: not JSON: {error}") from None
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether it is standard output, a device or the like, which is not to be replaced."""
+    return str(path) == "-" or (Path(path).exists() and not Path(path).is_file())

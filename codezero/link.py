@@ -28,13 +28,12 @@ from codezero._native import (
 from codezero.compiler.clang_driver import parse_jobs, value_of
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG, LLD
-from codezero.driver import outputs
+from codezero.driver import records
 from codezero.driver.compilations import OBJECTIVE, PROTOCOL, SPACE, policy_of
-from codezero.driver.records import as_text
-from codezero.driver.settings import DriverSettings
+from codezero.driver.settings import OFF, DriverSettings
 from codezero.env.session import make_settings
 from codezero.errors import CodeZeroError
-from codezero.files import replacing
+from codezero.files import is_special, replacing
 from codezero.optimize import BASELINE_PIPELINE, Optimized, Optimizer
 from codezero.parallel import MOST_THREADS, available_cores
 
@@ -92,19 +91,17 @@ def link(arguments: Sequence[str], settings: DriverSettings) -> int:
         _tell(f"{failure}; what lld makes by its own passes stays")
         return 0
     output = value_of(job, "-o")
-    outputs.record(
-        settings,
-        output,
-        output,
-        {
+    if settings.records != OFF:
+        path = str(Path(output).absolute())
+        record = {
             "size": linked.size,
             "baseline": linked.by_lld,
-            "passes": list(linked.passes),
+            "passes": linked.passes,
             "seconds": round(linked.seconds, 3),
             "reason": "" if linked.passes else "lld's own passes make it as small",
             "linked": True,
-        },
-    )
+        }
+        records.append(settings.records, records.to_line(path, path, record))
     saved = linked.by_lld - linked.size
     _tell(f"{output}: {linked.size:,} bytes, {saved:,} less than by lld's passes")
     return 0
@@ -127,7 +124,7 @@ def _job(command: Sequence[str]) -> list[str]:
     told = next(filter(_IS_TOLD_OTHERWISE.match, job), None)
     if told is not None:
         raise _Stays(f"{told} stays lld's")
-    if job.count("-o") > 1 or outputs.is_special(value_of(job, "-o")):
+    if job.count("-o") > 1 or is_special(value_of(job, "-o")):
         raise _Stays("its output is lld's to write")
     return list(job)
 
@@ -319,6 +316,6 @@ def _optimize(name: str, bitcode: bytes, settings: DriverSettings) -> Optimized:
     with closing(
         Optimizer(of_program, threads=threads, for_objects=True, estimate_start=True)
     ) as optimizer:
-        program = Program(as_text(name), bitcode, LLD_OPTIONS)
+        program = Program(records.as_text(name), bitcode, LLD_OPTIONS)
         # What -Oz makes of a whole program may be smaller than what lld does.
         return optimizer.run(program, policy, bitcode=False)

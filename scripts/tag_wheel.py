@@ -1,7 +1,7 @@
 """Tag the wheel with the oldest glibc that it runs on, in place of the vague ``linux``.
 
 What a wheel may link to is a short list (PEP 600): anything else on it is an error here. The
-symbol versions that the extension asks of glibc give the tag.
+symbol versions that the extension and the programs ask of glibc give the tag.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ def main(wheel: Path) -> None:
     if size > MAX_BYTES:
         sys.exit(f"{wheel.name} has {size:,} bytes, more than {MAX_BYTES:,}")
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as directory:
-        (name,) = [name for name in archive.namelist() if name.endswith(".so")]
-        extension = archive.extract(name, directory)
+        native = [
+            archive.extract(name, directory)
+            for name in archive.namelist()
+            if archive.open(name).read(4) == b"\x7fELF"
+        ]
         headers = subprocess.run(
-            ["objdump", "-p", extension], capture_output=True, text=True, check=True
+            ["objdump", "-p", *native], capture_output=True, text=True, check=True
         ).stdout
     needed = set(re.findall(r"NEEDED\s+(\S+)", headers))
     if needed - ALLOWED:

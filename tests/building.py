@@ -25,8 +25,7 @@ def kill_servers(runtime: Path) -> int:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        # Drivers are told where the server listens, too.
-        if words[1:2] == [b"-c"] and words[-2].startswith(os.fsencode(runtime) + b"/codezero/"):
+        if any(word.startswith(os.fsencode(runtime) + b"/codezero/") for word in words):
             os.kill(int(process.name), signal.SIGKILL)
             killed += 1
     return killed

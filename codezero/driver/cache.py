@@ -12,11 +12,11 @@ from typing import Any
 
 import diskcache
 
-from codezero.driver.messages import Message
-
+Message = dict[str, Any]
+"""What is kept with an object: JSON."""
 BUSY_SECONDS = 5.0
 """That another process may hold the cache's index."""
-FOLDER = "objects-2"
+FOLDER = "objects-3"
 """Of the cache, in the user's: ours to delete. The number is of the format."""
 
 

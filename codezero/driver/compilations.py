@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import queue
-import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from codezero import __version__
 from codezero._native import LLVM_VERSION, CodegenError
@@ -22,15 +22,10 @@ from codezero.compiler.frontends import compile_options
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
-from codezero.driver import question as questions
-from codezero.driver import records
-from codezero.driver.cache import ObjectCache
-from codezero.driver.messages import Message, receive, send
-from codezero.driver.question import Question
-from codezero.driver.seen import Found, Seen
+from codezero.driver.cache import Message, ObjectCache
+from codezero.driver.seen import Found, Results, Seen
 from codezero.driver.settings import OFF, DriverSettings
 from codezero.env.session import make_settings
-from codezero.errors import CodeZeroError
 from codezero.optimize import Optimized, Optimizer
 from codezero.parallel import MOST_THREADS, available_cores
 from codezero.programs.load import ProgramLoader
@@ -65,101 +60,74 @@ class Compilations:
             slot.optimizer(keep_speed=False).warm_up(policy)
             policy.warm_up()
 
-    def serve(self, connection: socket.socket) -> None:
-        """One conversation, as `codezero.driver.messages` has it.
-
-        Raises:
-            OSError: the driver has gone.
-        """
-        message, bitcode = receive(connection)
-        question: Question | None = None
-        if "question" in message:
-            question, found = self._known(bitcode)
-            if question is not None and found.results is not None:
-                _send_known(connection, question, found)
-                return
-            send(connection, {"answer": "unknown"})
-            message, bitcode = receive(connection)
-            if "jobs" in message:
-                send(connection, {"answer": "jobs"}, found.jobs)
-                message, bitcode = receive(connection)
-        task = message["task"]
-        settings = DriverSettings(**task["settings"])
-        fortran = is_fortran(task["flags"])
-        if not (fortran or self._seen.bitcode_tells_all(task["files"])):
-            # To generate code takes the files that its assembly reads, in the driver's folder.
-            _leave_to_clang(connection, "its assembly reads files")
-            return
-        cache = self._cache(settings) if task["files"] else None
-        key = self._key(task, settings, bitcode)
-        by_clang = not_followed(task["flags"]) is not None
-        made = self._make(connection, task, settings, bitcode, cache, key, by_clang)
-        if made and cache is not None and question is not None and task["results"] is not None:
-            files = self._seen.digests(task["files"], task["began"])
-            if files is not None:
-                self._seen.remember(
-                    cache,
-                    question.depends_on,
-                    files,
-                    key,
-                    task["results"],
-                    task["jobs"].encode("latin-1"),
-                    task["folders"],
-                )
-
-    def _known(self, data: bytes) -> tuple[Question | None, Found]:
-        """A question, and what is known of it."""
-        try:
-            question = questions.parse(data)
-        except CodeZeroError:  # a setting is wrong, as the driver itself will say
-            return None, Found()
-        cache = self._cache(question.settings)
-        return question, Found() if cache is None else self._seen.find(cache, question.depends_on)
-
-    def _make(
-        self,
-        connection: socket.socket,
-        task: Message,
-        settings: DriverSettings,
-        bitcode: bytes,
-        cache: ObjectCache | None,
-        key: str,
-        by_clang: bool,
-    ) -> bool:
-        """The rest of a conversation; whether there is an object now that may be kept.
+    def known(self, key: str, settings: DriverSettings) -> Found:
+        """What is known of a compilation.
 
         Args:
-            by_clang: whether clang has to generate the code.
+            key: what it is known by (`codezero.driver.seen.key_of`); empty: nothing.
         """
+        cache = self._cache(settings) if key else None
+        return Found() if cache is None else self._seen.find(cache, key)
+
+    def make(self, task: Task, clang: Clang) -> Made:
+        """The smallest object.
+
+        Raises:
+            CodeZeroError: it cannot be made.
+        """
+        fortran = is_fortran(task.flags)
+        if not (fortran or self._seen.bitcode_tells_all(task.files or ())):
+            # To generate code takes the files that its assembly reads, in the driver's folder.
+            record = {"reason": "its assembly reads files", "passes": []}
+            return Made(clang.compile(), record)
+        cache = self._cache(task.settings) if task.files else None
+        key = self._key(task)
         kept = cache.get(key) if cache is not None else None
         if kept is not None:
-            _send_kept(connection, *kept)
-            return True
-        try:
-            program = Program(task["name"], bitcode, compile_options(task["flags"]))
-            with self._slot() as slot:
-                optimizer = slot.optimizer(settings.keep_speed)
-                policy = self._policies(_of_choice(settings), by_clang=by_clang)
-                if is_fortran(task["flags"]):
-                    program = optimizer.loader.mark_for_size(program)
-                    result = _with_object(optimizer.run(program, policy), optimizer.loader)
-                else:
-                    result = optimizer.run(program, policy, bitcode=by_clang)
-        except CodeZeroError as error:
-            send(connection, {"answer": "failed", "reason": str(error)})
-            return False
+            message, data = kept
+            return Made(data, {**message["record"], "cached": True}, key)
+        by_clang = not_followed(task.flags) is not None
+        program = Program(task.name, task.bitcode, compile_options(task.flags))
+        with self._slot() as slot:
+            optimizer = slot.optimizer(task.settings.keep_speed)
+            policy = self._policies(_of_choice(task.settings), by_clang=by_clang)
+            if fortran:
+                program = optimizer.loader.mark_for_size(program)
+                result = _with_object(optimizer.run(program, policy), optimizer.loader)
+            else:
+                result = optimizer.run(program, policy, bitcode=by_clang)
         if result.object is not None and not by_clang:
             by = "clang" if result.fell_back else "us"
-            message, data = _message(by, result, result.cost, result.costs.baseline), result.object
-            send(connection, {"answer": "object", **message}, data)
+            record = _record(by, result, result.cost, result.costs.baseline)
+            made = Made(result.object, record, key)
         else:
-            message, data, keep = _agree(connection, result)
-            send(connection, {"answer": "done", **message})
-            if not keep:
-                return False
-        if cache is not None:
-            cache.put(key, message, data)
-        return True
+            made = _with_clang(clang, result)
+            if clang.says_the_same:
+                made = made._replace(key=key)
+        if cache is not None and made.key:
+            cache.put(key, {"record": made.record}, made.object)
+        return made
+
+    def remember(
+        self,
+        key: str,
+        task: Task,
+        made: Made,
+        results: Results,
+        jobs: bytes,
+        folders: Sequence[str],
+        began: float,
+    ) -> None:
+        """Keep what came of a compilation, by the words that asked for it; see `Seen.remember`.
+
+        Args:
+            key: what it is known by.
+            began: before it read the first file, in seconds since 1970.
+        """
+        cache = self._cache(task.settings)
+        files = self._seen.digests(task.files or (), began)
+        if cache is not None and files is not None:
+            self._seen.remember(cache, key, files, made.key, results, jobs, folders)
 
     @contextmanager
     def _slot(self) -> Iterator[_Slot]:
@@ -178,10 +146,12 @@ class Compilations:
                 self._caches[which] = ObjectCache(Path(settings.cache), settings.cache_bytes)
             return self._caches[which]
 
-    def _key(self, task: Message, settings: DriverSettings, bitcode: bytes) -> str:
+    def _key(self, task: Task) -> str:
         """What an object is made of: bitcode, flags, and what we are."""
-        what = [self._version, task["flags"], task["compiler"], _of_choice(settings)]
-        return hashlib.blake2b(json.dumps(what).encode() + bitcode, digest_size=20).hexdigest()
+        compiler = os.stat(task.flags[0])
+        identity = task.flags[0], compiler.st_size, compiler.st_mtime_ns
+        what = json.dumps([self._version, task.flags, identity, _of_choice(task.settings)])
+        return hashlib.blake2b(what.encode() + task.bitcode, digest_size=20).hexdigest()
 
     @cached_property
     def _version(self) -> str:
@@ -197,6 +167,42 @@ class Compilations:
         """End the processes of those that are free."""
         while not self._free.empty():
             self._free.get().close()
+
+
+class Task(NamedTuple):
+    """A compilation, from the front end on."""
+
+    name: str
+    bitcode: bytes
+    """Before the first pass."""
+    flags: list[str]
+    """The command of clang's back end."""
+    files: list[str] | None
+    """That were read, absolute, as far as they can be listed; None: nothing is known of them."""
+    settings: DriverSettings
+
+
+class Made(NamedTuple):
+    """What came of it."""
+
+    object: bytes
+    record: Message
+    key: str = ""
+    """What the object is kept by; empty if it may not be kept."""
+
+
+class Clang(Protocol):
+    """Clang, for a compilation whose code it has to generate itself."""
+
+    def generate(self, bitcode: bytes) -> bytes:
+        """The object that it makes of optimised bitcode. Raises `CodeZeroError` if it cannot."""
+
+    def compile(self) -> bytes:
+        """The object that it makes by itself."""
+
+    @property
+    def says_the_same(self) -> bool:
+        """Whether its messages, if it has compiled by itself, are those of its front end."""
 
 
 class _Slot:
@@ -247,26 +253,6 @@ def policy_of(settings: DriverSettings, *, by_clang: bool = False) -> AgentPolic
     )
 
 
-def _send_kept(connection: socket.socket, message: Message, data: bytes) -> None:
-    message["record"]["cached"] = True
-    send(connection, {"answer": "object", **message}, data)
-
-
-def _send_known(connection: socket.socket, question: Question, found: Found) -> None:
-    assert found.results is not None and found.record is not None
-    records_file, line = question.settings.records, b""
-    if records_file == OFF:
-        records_file = ""
-    else:
-        output, source = (
-            os.path.normpath(os.path.join(question.directory, found.results[name]))
-            for name in ("output", "source")
-        )
-        line = records.to_line(output, source, {**found.record, "cached": True})
-    data = questions.answer(found.results, found.object, records_file, line)
-    send(connection, {"answer": "object"}, data)
-
-
 def _with_object(result: Optimized, loader: ProgramLoader) -> Optimized:
     """With code that is generated here, which no one else does for flang's bitcode."""
     if result.object is not None:
@@ -274,32 +260,21 @@ def _with_object(result: Optimized, loader: ProgramLoader) -> Optimized:
     return replace(result, object=loader.emit(result.optimized, ".o"))
 
 
-def _leave_to_clang(connection: socket.socket, reason: str) -> None:
-    """Have clang make the object, without a look at it."""
-    send(connection, {"answer": "clang"})
-    receive(connection)
-    send(connection, {"answer": "done", "by": "clang", "record": {"reason": reason, "passes": []}})
-
-
-def _agree(connection: socket.socket, result: Optimized) -> tuple[Message, bytes, bool]:
-    """Have the driver make the object, or clang's own, or both where what was measured is wrong.
-
-    Returns the record of the one to write, which is the smallest, that object, and whether it may
-    be kept.
-    """
+def _with_clang(clang: Clang, result: Optimized) -> Made:
+    """The smallest object, where clang makes them: of what was chosen, by itself, or both where
+    what was measured is wrong."""
+    ours = b""
     if not result.fell_back:
-        send(connection, {"answer": "bitcode"}, result.bitcode)
-        said, ours = receive(connection)
+        ours = clang.generate(result.bitcode)
         size = _size(ours, result.cost)
         if size == result.cost:
-            return _message("us", result, size, result.costs.baseline), ours, said["keep"]
+            return Made(ours, _record("us", result, size, result.costs.baseline))
         # A flag changes clang's code generation in a way that the measurements did not see.
-    send(connection, {"answer": "clang"})
-    said, clangs = receive(connection)
+    clangs = clang.compile()
     baseline = _size(clangs, result.costs.baseline)
-    if not result.fell_back and size < baseline:
-        return _message("us", result, size, baseline), ours, said["keep"]
-    return _message("clang", result, baseline, baseline), clangs, said["keep"]
+    if ours and size < baseline:
+        return Made(ours, _record("us", result, size, baseline))
+    return Made(clangs, _record("clang", result, baseline, baseline))
 
 
 def _size(made: bytes, measured: int) -> int:
@@ -310,12 +285,12 @@ def _size(made: bytes, measured: int) -> int:
         return measured
 
 
-def _message(by: str, result: Optimized, size: int, baseline: int) -> Message:
+def _record(by: str, result: Optimized, size: int, baseline: int) -> Message:
     if by == "us":
         reason = "" if result.passes or result.functions else "other code for what -Oz makes"
     else:
         reason = "-Oz makes it as small"
-    record = {
+    return {
         "size": size,
         "baseline": baseline,
         "passes": list(result.passes) if by == "us" else [],
@@ -325,4 +300,3 @@ def _message(by: str, result: Optimized, size: int, baseline: int) -> Message:
         "seconds": round(result.seconds, 3),
         "reason": reason,
     }
-    return {"by": by, "record": record}

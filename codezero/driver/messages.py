@@ -1,61 +1,141 @@
-"""What a driver and the server say to each other: a JSON object and some bytes at a time.
+"""What a driver and the server say to each other.
 
-A conversation about one compilation, with what bytes come along:
+The driver (`native/driver/`) knows how to run a program and how to write a file; what is to be
+done, the server tells it (`codezero.driver.conversation`). A message is a list of byte strings: how
+many there are, their lengths, and then these. The first is what it is about. A list in a part is of
+strings with a NUL after each.
 
-- driver: ``{"question": true}`` (all that the compilation depends on but files);
-- server: ``{"answer": "object"}`` (all that there is to write), if files are as they were the last
-  time, and that is all; or ``{"answer": "unknown"}``. Of these two messages, what comes along is as
-  `codezero.driver.question` has it, and it is `native/driver/` that says and hears them;
-- driver: ``{"jobs": true}``: what clang's driver made of the same words the last time;
-- server: ``{"answer": "jobs"}`` (what it printed), or nothing along with that;
-- driver: ``{"task": ...}`` (bitcode before the first pass). A conversation may also begin here;
-- server: ``{"answer": "object"}`` (the object), and that is all; or
-  ``{"answer": "bitcode"}`` (optimised bitcode): generate code for it; or
-  ``{"answer": "clang"}``: clang's own object is the smallest; or
-  ``{"answer": "failed", "reason": ...}``, and that is all;
-- driver: ``{"by": "us"}`` or ``{"by": "clang"}`` (the object that was made), and whether to
-  ``"keep"`` it;
-- server: ``{"answer": "clang"}`` once more if ours has not the size that was measured; or
-  ``{"answer": "done", "by": ...}``: whose to write.
+The driver begins, once for a conversation, and answers:
 
-With an object, or the word whose to write, comes a ``"record"``; see
-`codezero.driver.records`.
+- ``question``: what a user calls it, which driver it is, its folder, the compiler, what tells that
+  from others, and lists: flags that the terminal asks for, the user's words, environment variables
+  (see `Question`);
+- ``done``: the exit code of what it was told to run, its standard output and standard error, and
+  the headers that it has listed.
+
+The server says what to do:
+
+- ``run``: the list of words of a command; the list of what goes with it (`Run`); what it is to have
+  as standard input. The driver answers ``done``;
+- ``folder``: to make a folder of its own, which goes with it. It answers ``done``, with the path in
+  place of standard output;
+- ``write``: a path; contents; the file of records and a line for it, or two empty parts. Where it
+  cannot be written, clang has the last word;
+- ``record``: the file of records and a line for it, or two empty parts;
+- ``finish``: messages for standard error. That is all;
+- ``clang``: a list of words, for clang to do in the driver's place; messages. That is all;
+- ``error``: what is wrong. That is all.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import socket
 import struct
-from typing import Any
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import NamedTuple
 
-_LENGTHS = struct.Struct("!IQ")
 LONGEST = 1 << 30
-"""Bytes of either part. More is no message of ours."""
+"""Bytes of a part. More is no message of ours."""
+MOST_PARTS = 16
 
-Message = dict[str, Any]
+
+class Run(Enum):
+    """What goes with a command."""
+
+    OUTPUT = "output"
+    """Its standard output is told, and not the driver's."""
+    INPUT = "input"
+    """It has what comes with the message as standard input, not nothing."""
+    SOURCE = "source"
+    """It has what the driver has."""
+    HEADERS = "headers"
+    """It lists headers in `HEADERS`."""
 
 
-def send(connection: socket.socket, message: Message, data: bytes = b"") -> None:
+HEADERS = "/proc/self/fd/3"
+"""A file that is open in a command, for headers to be listed in."""
+
+
+class Question(NamedTuple):
+    """One call of a driver."""
+
+    name: str
+    """What the user calls it."""
+    driver: str
+    """Which of ours it is."""
+    directory: str
+    compiler: str
+    identity: str
+    """Tells a compiler from others at the same path."""
+    terminal: tuple[str, ...]
+    """Flags by which clang's messages look as they do at a terminal, if there is one."""
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    """The variables that matter."""
+
+    @staticmethod
+    def parse(parts: Sequence[bytes]) -> Question:
+        """Raises `ValueError` for what is no question."""
+        verb, *texts, terminal, arguments, variables = parts
+        if verb != b"question":
+            raise ValueError(f"{verb!r} is no question")
+        name, driver, directory, compiler, identity = map(os.fsdecode, texts)
+        environment = dict(variable.split("=", 1) for variable in unpack_list(variables))
+        return Question(
+            *(name, driver, directory, compiler, identity),
+            tuple(unpack_list(terminal)),
+            tuple(unpack_list(arguments)),
+            environment,
+        )
+
+    def path(self, name: str) -> str:
+        """A path of the driver's, absolute."""
+        return os.path.normpath(os.path.join(self.directory, name))
+
+
+class Done(NamedTuple):
+    """What came of a command."""
+
+    code: int
+    output: bytes
+    messages: bytes
+    headers: bytes
+
+    @staticmethod
+    def parse(parts: Sequence[bytes]) -> Done:
+        """Raises `ValueError` for what is no answer."""
+        verb, code, output, messages, headers = parts
+        if verb != b"done":
+            raise ValueError(f"{verb!r} is no answer")
+        return Done(int(code), output, messages, headers)
+
+
+def pack_list(words: Iterable[str]) -> bytes:
+    return b"".join(os.fsencode(word) + b"\0" for word in words)
+
+
+def unpack_list(part: bytes) -> list[str]:
+    return [os.fsdecode(word) for word in part.split(b"\0")[:-1]]
+
+
+def send(connection: socket.socket, *parts: bytes) -> None:
     """Raises `OSError` where the other side has gone."""
-    text = json.dumps(message).encode()
+    lengths = struct.pack(f"!I{len(parts)}Q", len(parts), *map(len, parts))
     # In one call: the other side may be gone as soon as it has all.
-    connection.sendall(b"".join((_LENGTHS.pack(len(text), len(data)), text, data)))
+    connection.sendall(b"".join((lengths, *parts)))
 
 
-def receive(connection: socket.socket) -> tuple[Message, bytes]:
+def receive(connection: socket.socket) -> list[bytes]:
     """Raises `OSError` where the other side has gone, or says what cannot be understood."""
-    lengths = _LENGTHS.unpack(_receive(connection, _LENGTHS.size))
+    (count,) = struct.unpack("!I", _receive(connection, 4))
+    if not 0 < count <= MOST_PARTS:
+        raise ConnectionError("a message that is none of ours")
+    lengths = struct.unpack(f"!{count}Q", _receive(connection, 8 * count))
     if max(lengths) > LONGEST:
         raise ConnectionError("a message that is none of ours")
-    text, data = (_receive(connection, length) for length in lengths)
-    try:
-        message = json.loads(text)
-    except ValueError:
-        raise ConnectionError("a message that is not JSON") from None
-    if not isinstance(message, dict):
-        raise ConnectionError("a message that is no object")
-    return message, data
+    return [_receive(connection, length) for length in lengths]
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from codezero.driver.cache import ObjectCache
-from codezero.driver.messages import Message
+from codezero.driver.cache import Message, ObjectCache
+from codezero.driver.messages import Question
+from codezero.driver.settings import DriverSettings
 
 _DEPENDS_ON_MORE = re.compile(rb"__(DATE|TIME|TIMESTAMP)__|#\s*embed|__has_embed")
 """In a file that is read: what comes of it depends on the time, or on files that are not listed."""
@@ -36,14 +37,25 @@ class _Facts(NamedTuple):
     reads_more_later: bool
 
 
+class Results(NamedTuple):
+    """What comes of a compilation besides the object."""
+
+    output: str
+    source: str
+    dependency_file: tuple[str, str] | None
+    """Its path and its text, each byte a character."""
+    messages: str
+    """Each byte a character."""
+
+
 class Found(NamedTuple):
     """What is known of a compilation."""
 
-    results: Message | None = None
-    """Where all is: what there is to write besides the object. None: not all is known."""
-    record: Message | None = None
-    """Of the object."""
+    results: Results | None = None
+    """Where all is known: what there is to write besides the object."""
     object: bytes = b""
+    record: Message | None = None
+    """Of the object; where all is known."""
     jobs: bytes = b""
     """What clang's driver said that it would do, where a file has changed; empty: not known."""
 
@@ -55,13 +67,9 @@ class Seen:
         self._known: dict[str, _Facts] = {}
         self._lock = threading.Lock()
 
-    def find(self, cache: ObjectCache, question: Message) -> Found:
-        """What is known of a compilation.
-
-        Args:
-            question: all that it depends on but the contents of files.
-        """
-        kept = cache.get(_key(question))
+    def find(self, cache: ObjectCache, key: str) -> Found:
+        """What is known of a compilation."""
+        kept = cache.get(key)
         if kept is None:
             return Found()
         answer, jobs = kept
@@ -69,16 +77,16 @@ class Seen:
             made = cache.get(answer["key"])
             if made is not None:
                 message, data = made
-                return Found(answer["results"], message["record"], data)
+                return Found(Results(**answer["results"]), data, message["record"])
         return Found(jobs=jobs if _folders(answer["folders"]) == answer["folders"] else b"")
 
     def remember(
         self,
         cache: ObjectCache,
-        question: Message,
-        files: Message,
         key: str,
-        results: Message,
+        files: Message,
+        made: str,
+        results: Results,
         jobs: bytes,
         folders: Sequence[str],
     ) -> None:
@@ -86,13 +94,18 @@ class Seen:
 
         Args:
             files: the digests of all that it has read.
-            key: of the object.
+            made: the key of the object.
             results: what else there is to write.
-            jobs: what clang's driver said that it would do.
+            jobs: what clang's driver said that it would do; empty if that may not be remembered.
             folders: those that it has looked at for that.
         """
-        answer = {"files": files, "key": key, "results": results, "folders": _folders(folders)}
-        cache.put(_key(question), answer, jobs)
+        answer = {
+            "files": files,
+            "key": made,
+            "results": results._asdict(),
+            "folders": _folders(folders),
+        }
+        cache.put(key, answer, jobs)
 
     def digests(self, paths: Sequence[str], before: float = float("inf")) -> Message | None:
         """Of some files' contents; None where one is gone, or they do not tell what comes of them.
@@ -151,6 +164,19 @@ def _folders(paths: Sequence[str]) -> dict[str, int]:
     return {path: changed(path) for path in paths}
 
 
-def _key(question: Message) -> str:
-    text = json.dumps(question, sort_keys=True).encode()
+_SAYS_WHERE = ("CODEZERO_", "XDG_", "TMPDIR", "TEMP", "TMP")
+"""What variables begin with that are settings of ours, or say where things are kept."""
+
+
+def key_of(question: Question, settings: DriverSettings) -> str:
+    """What a compilation is known by: all that it depends on but the contents of files."""
+    environment = question.environment.items()
+    text = json.dumps(
+        [
+            *(question.directory, question.compiler, question.identity),
+            *(question.terminal, question.arguments),
+            sorted(item for item in environment if not item[0].startswith(_SAYS_WHERE)),
+            settings._replace(records=""),  # which makes no difference
+        ]
+    ).encode()
     return hashlib.blake2b(text, digest_size=20).hexdigest()

@@ -1,7 +1,8 @@
 """The server that works for the drivers: LLVM and the agent, loaded once for a whole build.
 
-Drivers start it (see `codezero.driver.client`); it ends by itself. It writes nothing of the user's:
-what comes in is bitcode, and what goes out is a smaller object or bitcode.
+A process that has those loaded takes longer to start than most sources take to compile. The first
+driver of a build starts it (`native/driver/server.cpp`), and it ends when there has been nothing to
+do for a while. It writes nothing of the user's: drivers do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import socketserver
 import sys
 import threading
 import time
+from typing import NoReturn
 
 from codezero.driver.compilations import Compilations
+from codezero.driver.conversation import hold
 
 IDLE_SECONDS = 60.0
 """Without a compilation, after which the server ends."""
@@ -69,7 +72,7 @@ class _Conversation(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         with contextlib.suppress(OSError):  # the driver was stopped
-            self.server.compilations.serve(self.request)
+            hold(self.request, self.server.compilations)
 
     def setup(self) -> None:
         self.server.count(+1)
@@ -78,9 +81,14 @@ class _Conversation(socketserver.BaseRequestHandler):
         self.server.count(-1)
 
 
-def main() -> None:
-    """Serve on the socket that is named; the caller holds its lock for this process."""
+def main() -> NoReturn:
+    """The command ``codezero-server``, which drivers start.
+
+    Serves on the socket that is named. A lock is held for as long as this process lives, in a file
+    that is open in it.
+    """
     (path,) = sys.argv[1:]
+    os.chdir("/")  # not to keep a folder from being removed
     with Server(path) as server:
         threading.Thread(target=server.compilations.warm_up, daemon=True).start()
         server.serve_until_idle()

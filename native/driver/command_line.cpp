@@ -1,4 +1,5 @@
 #include "command_line.h"
+#include "process.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,17 +16,17 @@ using std::string_view;
 
 #define STRINGIFY(X) #X
 #define TO_STRING(X) STRINGIFY(X)
-static constexpr string_view VersionSuffix = "-" TO_STRING(CODEZERO_LLVM_MAJOR);
+static constexpr string_view Version = TO_STRING(CODEZERO_LLVM_MAJOR);
 
 static constexpr Tool Tools[] = {
-    {"codezero-cc", "CODEZERO_CLANG", "clang", true},
-    {"codezero-c++", "CODEZERO_CLANGXX", "clang++", true},
-    {"codezero-flang", "CODEZERO_FLANG", "flang", false},
+    {"codezero-cc", "CODEZERO_CLANG", "clang", "clang", true},
+    {"codezero-c++", "CODEZERO_CLANGXX", "clang++", "clang", true},
+    {"codezero-flang", "CODEZERO_FLANG", "flang", "flang", false},
 };
 
-const Tool &toolOf(const string &Name) {
+const Tool &toolOf(const string &Driver) {
   for (const Tool &T : Tools)
-    if (Name == T.Driver)
+    if (Driver == T.Driver)
       return T;
   return Tools[0];
 }
@@ -51,12 +52,33 @@ static string search(const string &Command) {
   return "";
 }
 
+static string versioned(const char *Name) {
+  return string(Name).append("-").append(Version);
+}
+
+static bool fits(const string &Path) {
+  if (Path.ends_with(versioned("")))
+    return true;
+  const Outcome Said = run({Path, "--version"}, {.CaptureOutput = true});
+  return Said.Output.find(string("version ").append(Version) + ".") !=
+         string::npos;
+}
+
 string findCompiler(const Tool &T) {
   const char *Override = std::getenv(T.Variable);
-  const bool IsGiven = Override && *Override;
-  string Path =
-      search(IsGiven ? string(Override) : T.Command + string(VersionSuffix));
-  return string_view(Path).ends_with(VersionSuffix) ? Path : "";
+  const Words Names = Override && *Override
+                          ? Words{Override}
+                          : Words{versioned(T.Command), T.Command};
+  for (const string &Name : Names)
+    if (const string Path = search(Name); !Path.empty() && fits(Path))
+      return Path;
+  return "";
+}
+
+string howToInstall(const Tool &T) {
+  return string(T.Command).append(" ").append(Version) +
+         " is not installed. Install it with: apt-get install " +
+         versioned(T.Package);
 }
 
 static bool isOneOf(string_view Word, std::initializer_list<string_view> All) {

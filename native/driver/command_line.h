@@ -10,20 +10,25 @@ namespace codezero::driver {
 
 using Words = std::vector<std::string>;
 
-// A compiler that a driver stands for, as codezero/compiler/toolchain.py has
-// it.
+// A compiler that a driver stands for; codezero/compiler/toolchain.py has the
+// same.
 struct Tool {
   const char *Driver;   // the name of our command
   const char *Variable; // overrides the search
-  const char *Command;  // looked for on PATH; the version is added to it
+  const char *Command;  // looked for on PATH, with the version and without
+  const char *Package;  // of Debian, likewise
   bool TakesOz;
 };
 
-// By what the command is called; clang itself where it has another name.
-const Tool &toolOf(const std::string &Name);
+// By the name of our command; clang where it has another.
+const Tool &toolOf(const std::string &Driver);
 
-// Its path; empty where only a look at its version can tell (or there is none).
+// Its path; empty if there is none of LLVM's version that is built in here:
+// another one's -Oz is another baseline.
 std::string findCompiler(const Tool &T);
+
+// A line that says how to install it.
+std::string howToInstall(const Tool &T);
 
 // Whether there can be something for us to do. To ask clang takes as long as
 // many a job. Always: whatever the level.

@@ -2,26 +2,81 @@
 // with smaller objects.
 //
 // This starts before each command of a build, links and configure's tests among
-// them. Where there is nothing for us to do, clang takes its place at once;
-// what has been compiled before, the server knows; all else is done by
-// codezero/driver/driver.py, which takes its place as well.
+// them. Where there is nothing for us to do, clang takes its place at once.
+// Otherwise the server tells it what to do (codezero/driver/conversation.py);
+// and if anything goes wrong with that, clang takes its place as well.
 
 #include "command_line.h"
 #include "outputs.h"
+#include "process.h"
 #include "server.h"
 
 #include <cerrno>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
+#include <string_view>
 #include <sys/auxv.h>
 #include <unistd.h>
 
+extern char **environ;
+
 using namespace codezero::driver;
 using std::string;
+using std::string_view;
 
 namespace {
+
+// For an answer to a question, which takes neither clang nor LLVM; and for
+// others, with many before them.
+constexpr int AnswerSeconds = 15, WorkSeconds = 900;
+// Servers that may be lost in one call, as one is that ends just now, and the
+// time for one that was killed to be gone.
+constexpr int MostTries = 3;
+constexpr timespec BetweenTries = {0, 200'000'000};
+
+// Variables that clang reads, or a server that works for it, besides ours.
+constexpr string_view Variables[] = {
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "OBJC_INCLUDE_PATH",
+    "OBJCPLUS_INCLUDE_PATH",
+    "SOURCE_DATE_EPOCH",
+    "CCC_OVERRIDE_OPTIONS",
+    "COMPILER_PATH",
+    "GCC_EXEC_PREFIX",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "PWD",
+    "SDKROOT",
+    "CLANG_NO_DEFAULT_CONFIG",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "IPHONEOS_DEPLOYMENT_TARGET",
+    "TVOS_DEPLOYMENT_TARGET",
+    "WATCHOS_DEPLOYMENT_TARGET",
+    "XROS_DEPLOYMENT_TARGET",
+    "DRIVERKIT_DEPLOYMENT_TARGET",
+    "XDG_CACHE_HOME",
+    "XDG_STATE_HOME",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+};
+
+bool isSet(const char *Variable) {
+  const char *Value = std::getenv(Variable);
+  return Value && *Value && std::strcmp(Value, "0") != 0;
+}
+
+// What is opened later must not be taken for one of them. clang does the same.
+void openStandardStreams() {
+  for (int Number : {0, 1, 2})
+    if (fcntl(Number, F_GETFD) < 0)
+      open("/dev/null", O_RDWR);
+}
 
 // The path of this program, wherever links to it are; there may be no /proc.
 string thisProgram() {
@@ -33,91 +88,181 @@ string thisProgram() {
   return Path;
 }
 
-// Lets another program take the place of this one; returns if that fails.
-void become(const string &Program, const Words &Arguments) {
-  std::vector<char *> Pointers = {const_cast<char *>(Program.c_str())};
-  for (const string &Word : Arguments)
-    Pointers.push_back(const_cast<char *>(Word.c_str()));
-  Pointers.push_back(nullptr);
-  execv(Program.c_str(), Pointers.data());
-}
-
-bool isSet(const char *Variable) {
-  const char *Value = std::getenv(Variable);
-  return Value && *Value && std::strcmp(Value, "0") != 0;
-}
-
-// What is opened later must not be taken for one of them. clang does the same.
-void openStandardStreams() {
-  for (int File : {0, 1, 2})
-    if (fcntl(File, F_GETFD) < 0)
-      open("/dev/null", O_RDWR);
-}
-
 string currentDirectory() {
   char *Path = getcwd(nullptr, 0);
-  string Directory = Path ? Path : "";
+  string Directory = Path ? Path : "/"; // where it is gone
   std::free(Path);
   return Directory;
 }
 
-// What the server cannot tell from these words: what a file names, and which
-// processor this is.
-bool dependsOnMore(const Words &Arguments) {
-  for (const string &Word : Arguments)
-    if (Word.starts_with('@') || Word.ends_with("=native"))
-      return true;
-  return false;
+string toText(const Words &List) {
+  string Text;
+  for (const string &Word : List)
+    Text.append(Word).push_back('\0');
+  return Text;
 }
 
-// Writes what the server knows; false where that is not for us, or cannot be.
-bool finish(const Known &What) {
-  const bool HasDependencies = !What.DependencyFile.empty();
-  if (isSpecial(What.Output) ||
-      (HasDependencies && isSpecial(What.DependencyFile)))
-    return false;
-  if (HasDependencies && !write(What.DependencyFile, What.Dependencies))
-    return false;
-  if (!write(What.Output, What.Object))
-    return false;
-  if (!What.Records.empty())
-    record(What.Records, What.Record);
-  printMessages(What.Messages);
-  return true;
-}
-
-// Lets driver.py do what this was called for. It is told:
-//
-// - which of our commands this is, and what the user calls it;
-// - where the server listens;
-// - a connection to the server, with a question that it could not
-//   answer; "none"; "stuck" where it does not answer; or "clang", where all
-//   there is to do is to find clang;
-// - flags by which clang's messages are as they are at a terminal.
-[[noreturn]] void leaveToPython(const Tool &T, const string &Driver,
-                                const string &Compiler, const Words &Told,
-                                const Words &Arguments) {
-  // Python would report an interrupt before it can be told not to. It lets them
-  // through once it is.
-  sigset_t Interrupt;
-  sigemptyset(&Interrupt);
-  sigaddset(&Interrupt, SIGINT);
-  sigprocmask(SIG_BLOCK, &Interrupt, nullptr);
-  Words All = Told;
-  All.insert(All.end(), Arguments.begin(), Arguments.end());
-  become(Driver, All);
-  const string &Name = Told[1];
-  const string Reason = Driver + ": " + std::strerror(errno);
-  sigprocmask(SIG_UNBLOCK, &Interrupt, nullptr);
-  if (isSet("CODEZERO_STRICT") || Compiler.empty()) {
-    printMessages(Name + ": error: " + Reason + "\n");
-    std::exit(1);
+Words toList(const string &Text) {
+  Words List;
+  for (size_t Begin = 0; Begin < Text.size();) {
+    const size_t End = Text.find('\0', Begin);
+    List.push_back(Text.substr(Begin, End - Begin));
+    if (End == string::npos)
+      break;
+    Begin = End + 1;
   }
-  printMessages(Name + ": " + Reason + "; " + Compiler +
-                " does it by itself\n");
-  become(Compiler, asTaken(T, Arguments));
-  printMessages(Name + ": error: " + Compiler + ": " + std::strerror(errno) +
-                "\n");
+  return List;
+}
+
+Words environment() {
+  Words List;
+  for (char **Variable = environ; *Variable; ++Variable) {
+    const string_view Text = *Variable;
+    const string_view Name = Text.substr(0, Text.find('='));
+    bool Matters = Name.starts_with("CODEZERO_");
+    for (string_view Each : Variables)
+      Matters |= Name == Each;
+    if (Matters)
+      List.emplace_back(Text);
+  }
+  return List;
+}
+
+// One call of a driver.
+class Call {
+public:
+  Call(string Program, string Name, Words Arguments)
+      : Folder(Program.substr(0, Program.rfind('/') + 1)),
+        T(toolOf(Program.substr(Folder.size()))), Name(std::move(Name)),
+        Arguments(std::move(Arguments)), Compiler(findCompiler(T)) {}
+
+  [[noreturn]] void run();
+
+private:
+  // Does what the server says, until there is no more to do. Returns where the
+  // server is lost.
+  void obey(Connection &Server);
+  Outcome runCommand(const Words &Message);
+  void writeFile(const Words &Message);
+  [[noreturn]] void becomeClang(const Words &Given, string_view Messages);
+  [[noreturn]] void giveUp(const string &Reason);
+  [[noreturn]] void fail(const string &Reason);
+
+  const string Folder;
+  const Tool &T;
+  const string Name; // what the user calls it
+  const Words Arguments;
+  const string Compiler;
+  int Source = -1; // standard input, once it has been read: a file
+};
+
+void Call::run() {
+  if (Compiler.empty())
+    fail(howToInstall(T));
+  if (!mayCompile(Arguments, isSet("CODEZERO_ALWAYS")))
+    becomeClang(asTaken(T, Arguments), "");
+  cleanUpIfStopped();
+  for (int Try = 0; Try < MostTries; ++Try) {
+    string Failure;
+    Connection Server = connectToServer(Folder + "codezero-server", Failure);
+    if (!Server.isOpen())
+      giveUp(Failure);
+    Server.setPatience(AnswerSeconds);
+    if (Server.send({"question", Name, T.Driver, currentDirectory(), Compiler,
+                     identity(Compiler), toText(asAtATerminal()),
+                     toText(Arguments), toText(environment())}))
+      obey(Server);
+    if (Server.isOutOfTime())
+      giveUp("the server does not answer");
+    nanosleep(&BetweenTries, nullptr);
+  }
+  giveUp("the server is lost");
+}
+
+void Call::obey(Connection &Server) {
+  Words Message;
+  while (Server.receive(Message)) {
+    Server.setPatience(WorkSeconds);
+    const string Verb = Message.front();
+    Message.resize(5);
+    if (Verb == "write") {
+      writeFile(Message);
+    } else if (Verb == "record") {
+      record(Message[1], Message[2]);
+    } else if (Verb == "finish") {
+      printMessages(Message[1]);
+      cleanUp();
+      std::exit(0);
+    } else if (Verb == "clang") {
+      becomeClang(toList(Message[1]), Message[2]);
+    } else if (Verb == "error") {
+      fail(Message[1]);
+    } else if (Verb == "run" || Verb == "folder") {
+      Outcome Result;
+      if (Verb == "run")
+        Result = runCommand(Message);
+      else
+        Result.Output = temporaryFolder();
+      if (!Server.send({"done", std::to_string(Result.Code), Result.Output,
+                        Result.Messages, Result.Headers}))
+        return;
+    } else {
+      return;
+    }
+  }
+}
+
+Outcome Call::runCommand(const Words &Message) {
+  RunOptions Options;
+  int Input = -1;
+  for (const string &Option : toList(Message[2])) {
+    Options.CaptureOutput |= Option == "output";
+    Options.ListsHeaders |= Option == "headers";
+    if (Option == "input")
+      Input = fileOf(Message[3]);
+    if (Option == "source") { // it can be read only once
+      if (Source < 0)
+        Source = standardInput();
+      lseek(Source, 0, SEEK_SET);
+      Options.Input = Source;
+    }
+  }
+  if (Input >= 0)
+    Options.Input = Input;
+  const Outcome Result = codezero::driver::run(toList(Message[1]), Options);
+  if (Input >= 0)
+    close(Input);
+  return Result;
+}
+
+void Call::writeFile(const Words &Message) {
+  // Where it cannot be done, clang says what is wrong.
+  if (isSpecial(Message[1]) || !write(Message[1], Message[2]))
+    becomeClang(asTaken(T, Arguments), "");
+  record(Message[3], Message[4]);
+}
+
+void Call::becomeClang(const Words &Given, string_view Messages) {
+  printMessages(Messages);
+  cleanUp();
+  if (Source >= 0) {
+    lseek(Source, 0, SEEK_SET);
+    dup2(Source, 0);
+  }
+  become(Compiler, Given);
+  fail(Compiler + ": " + std::strerror(errno));
+}
+
+void Call::giveUp(const string &Reason) {
+  if (isSet("CODEZERO_STRICT"))
+    fail(Reason + " (CODEZERO_STRICT is set)");
+  becomeClang(asTaken(T, Arguments),
+              Name + ": " + Reason + "; " + T.Command + " does it by itself\n");
+}
+
+void Call::fail(const string &Reason) {
+  printMessages(Name + ": error: " + Reason + "\n");
+  cleanUp();
   std::exit(1);
 }
 
@@ -125,38 +270,7 @@ bool finish(const Known &What) {
 
 int main(int Count, char **Values) {
   openStandardStreams();
-  const Words Arguments(Values + (Count > 0), Values + Count);
   string Name = Count > 0 ? Values[0] : "codezero-cc";
   Name = Name.substr(Name.rfind('/') + 1);
-  const string Program = thisProgram();
-  const size_t Folder = Program.rfind('/') + 1;
-  const Tool &T = toolOf(Program.substr(Folder));
-  const string Driver = Program.substr(0, Folder) + "codezero-driver";
-  const string Compiler = findCompiler(T);
-  if (!mayCompile(Arguments, isSet("CODEZERO_ALWAYS"))) {
-    if (!Compiler.empty())
-      become(Compiler, asTaken(T, Arguments));
-    leaveToPython(T, Driver, Compiler, {T.Driver, Name, "", "clang", ""},
-                  Arguments);
-  }
-  cleanUpIfStopped();
-  const string Socket = socketPath(Driver);
-  const Words Terminal = asAtATerminal();
-  string Conversation = "none", AsText;
-  const string Directory = currentDirectory();
-  Server S;
-  if (!Directory.empty() && !Compiler.empty() && !dependsOnMore(Arguments)) {
-    const Reply Answer =
-        S.ask(Socket, {Directory, Compiler, Terminal, Arguments});
-    if (Answer == Reply::Object && finish(S.known()))
-      return 0;
-    if (Answer == Reply::Unknown)
-      Conversation = std::to_string(S.handOver());
-    else if (Answer == Reply::Stuck)
-      Conversation = "stuck";
-  }
-  for (const string &Flag : Terminal)
-    AsText += (AsText.empty() ? "" : " ") + Flag;
-  leaveToPython(T, Driver, Compiler,
-                {T.Driver, Name, Socket, Conversation, AsText}, Arguments);
+  Call(thisProgram(), Name, Words(Values + (Count > 0), Values + Count)).run();
 }

@@ -1,11 +1,13 @@
 #include "outputs.h"
 
 #include <cerrno>
+#include <climits>
 #include <csignal>
-#include <cstdio>
+#include <cstdlib>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace codezero::driver {
@@ -16,13 +18,29 @@ using std::string_view;
 // The largest file of records, in bytes (records.py).
 static constexpr off_t LargestRecords = off_t(64) << 20;
 
-// The file that is not whole yet. Empty when there is none: a signal may come
-// at any time.
-static char Unfinished[4096 + 32];
+// The file that is not whole yet, and the folder of temporary files; empty when
+// there is none. A signal may come at any time.
+static char Unfinished[PATH_MAX + 32], Temporary[PATH_MAX];
 
-static void stop(int Number) {
+// Does only what a handler of signals may.
+static void removeUnfinished() {
   if (Unfinished[0])
     unlink(Unfinished);
+  Unfinished[0] = 0;
+  if (!Temporary[0])
+    return;
+  const pid_t Child = fork();
+  if (Child == 0) {
+    execl("/bin/rm", "rm", "-rf", "--", Temporary, nullptr);
+    _exit(1);
+  }
+  if (Child > 0)
+    waitpid(Child, nullptr, 0);
+  Temporary[0] = 0;
+}
+
+static void stop(int Number) {
+  removeUnfinished();
   signal(Number, SIG_DFL);
   raise(Number);
 }
@@ -34,6 +52,26 @@ void cleanUpIfStopped() {
     if (Action.sa_handler != SIG_IGN)
       signal(Number, stop);
   }
+}
+
+void cleanUp() { removeUnfinished(); }
+
+// Sets one of the names above, the first byte last: then it is one.
+static void setName(char *Name, const string &Path) {
+  Path.copy(Name + 1, Path.size() - 1, 1);
+  Name[Path.size()] = 0;
+  Name[0] = Path[0];
+}
+
+string temporaryFolder() {
+  if (!Temporary[0]) {
+    const char *Base = std::getenv("TMPDIR");
+    string Path = string(Base && *Base ? Base : "/tmp") + "/codezero-XXXXXX";
+    if (Path.size() >= sizeof Temporary || !mkdtemp(Path.data()))
+      return "";
+    setName(Temporary, Path);
+  }
+  return Temporary;
 }
 
 bool isSpecial(const string &Path) {
@@ -55,20 +93,18 @@ static bool writeAll(int File, string_view Contents) {
 }
 
 bool write(const string &Path, string_view Contents) {
-  const string Temporary = Path + "." + std::to_string(getpid()) + ".tmp";
-  if (Temporary.size() >= sizeof Unfinished)
+  const string Part = Path + "." + std::to_string(getpid()) + ".tmp";
+  if (Part.size() >= sizeof Unfinished)
     return false;
-  Temporary.copy(Unfinished + 1, Temporary.size() - 1, 1);
-  Unfinished[Temporary.size()] = 0;
-  Unfinished[0] = Temporary[0]; // last: now it is a name
+  setName(Unfinished, Part);
   const int File =
-      open(Temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      open(Part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   bool Done = File >= 0 && writeAll(File, Contents);
   if (File >= 0)
     Done = close(File) == 0 && Done; // some file systems say only here
-  Done = Done && rename(Temporary.c_str(), Path.c_str()) == 0;
+  Done = Done && rename(Part.c_str(), Path.c_str()) == 0;
   if (!Done && File >= 0)
-    unlink(Temporary.c_str());
+    unlink(Part.c_str());
   Unfinished[0] = 0;
   return Done;
 }
@@ -80,6 +116,8 @@ static void makeFoldersOf(const string &Path) {
 }
 
 void record(const string &Path, string_view Line) {
+  if (Path.empty())
+    return;
   constexpr int Flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
   int File = open(Path.c_str(), Flags, 0666);
   if (File < 0 && errno == ENOENT) {

@@ -1,4 +1,4 @@
-// What a driver leaves behind: files that are whole, messages, and a record.
+// What a driver leaves behind: files that are whole, messages, and records.
 
 #pragma once
 
@@ -11,6 +11,12 @@ namespace codezero::driver {
 // left.
 void cleanUpIfStopped();
 
+// Removes what is not for its user to see. It can be called more than once.
+void cleanUp();
+
+// A folder for files that one job makes for another; empty if there is none.
+std::string temporaryFolder();
+
 // Whether it is standard output, a device or the like, which is not to be
 // replaced.
 bool isSpecial(const std::string &Path);
@@ -19,8 +25,8 @@ bool isSpecial(const std::string &Path);
 // cannot be done.
 bool write(const std::string &Path, std::string_view Contents);
 
-// Adds a line to a file of records; of no consequence where that cannot be
-// done. See codezero/driver/records.py, which has the same.
+// Adds a line to a file of records, if there is one; of no consequence where
+// that cannot be done. See codezero/driver/records.py, which has the same.
 void record(const std::string &Path, std::string_view Line);
 
 // To standard error, as they are.

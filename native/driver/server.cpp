@@ -1,70 +1,107 @@
 #include "server.h"
 
 #include <cerrno>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
-#include <string_view>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 namespace codezero::driver {
 
 using std::string;
-using std::string_view;
 
-// For an answer that takes neither clang nor LLVM.
-static constexpr timeval AnswerTime = {15, 0};
-static constexpr uint64_t Longest = uint64_t(1) << 30;
-
+// For the server to come up, on a machine however busy.
+static constexpr int StartSeconds = 60;
+static constexpr timespec BetweenTries = {0, 5'000'000};
 // Paths of sockets are short (sun_path in sys/un.h).
 static constexpr size_t LongestBase = 80;
+// As messages.py has it.
+static constexpr uint64_t Longest = uint64_t(1) << 30, MostParts = 16;
 
-// Variables that clang reads, and that a driver's settings are read from.
-static constexpr string_view Variables[] = {
-    "CPATH",
-    "C_INCLUDE_PATH",
-    "CPLUS_INCLUDE_PATH",
-    "OBJC_INCLUDE_PATH",
-    "OBJCPLUS_INCLUDE_PATH",
-    "SOURCE_DATE_EPOCH",
-    "CCC_OVERRIDE_OPTIONS",
-    "COMPILER_PATH",
-    "GCC_EXEC_PREFIX",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "PWD",
-    "SDKROOT",
-    "CLANG_NO_DEFAULT_CONFIG",
-    "MACOSX_DEPLOYMENT_TARGET",
-    "IPHONEOS_DEPLOYMENT_TARGET",
-    "TVOS_DEPLOYMENT_TARGET",
-    "WATCHOS_DEPLOYMENT_TARGET",
-    "XROS_DEPLOYMENT_TARGET",
-    "DRIVERKIT_DEPLOYMENT_TARGET",
-    "XDG_CACHE_HOME",
-    "XDG_STATE_HOME",
-};
-
-static string hash(string_view Text) { // FNV-1a
-  uint64_t Value = 0xcbf29ce484222325;
-  for (unsigned char Byte : Text)
-    Value = (Value ^ Byte) * 0x100000001b3;
-  char Digits[17];
-  std::snprintf(Digits, sizeof Digits, "%016llx",
-                static_cast<unsigned long long>(Value));
-  return Digits;
+Connection::~Connection() {
+  if (Number >= 0)
+    close(Number);
 }
 
-static string identity(const string &Path) {
+void Connection::setPatience(int Seconds) {
+  const timeval Time = {Seconds, 0};
+  setsockopt(Number, SOL_SOCKET, SO_RCVTIMEO, &Time, sizeof Time);
+  setsockopt(Number, SOL_SOCKET, SO_SNDTIMEO, &Time, sizeof Time);
+}
+
+static void appendBigEndian(string &Text, uint64_t Value, int Bytes) {
+  while (Bytes-- > 0)
+    Text.push_back(char(Value >> (8 * Bytes)));
+}
+
+static uint64_t bigEndian(const char *Bytes, int Count) {
+  uint64_t Value = 0;
+  for (int Number = 0; Number < Count; ++Number)
+    Value = Value << 8 | static_cast<unsigned char>(Bytes[Number]);
+  return Value;
+}
+
+bool Connection::send(const Words &Parts) {
+  string Text;
+  appendBigEndian(Text, Parts.size(), 4);
+  for (const string &Part : Parts)
+    appendBigEndian(Text, Part.size(), 8);
+  for (const string &Part : Parts)
+    Text += Part;
+  for (size_t Begin = 0; Begin < Text.size();) {
+    const ssize_t Sent =
+        ::send(Number, Text.data() + Begin, Text.size() - Begin, MSG_NOSIGNAL);
+    if (Sent < 0 && errno == EINTR)
+      continue;
+    OutOfTime = Sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (Sent <= 0)
+      return false;
+    Begin += size_t(Sent);
+  }
+  return true;
+}
+
+bool Connection::receiveAll(char *To, size_t Length) {
+  for (size_t Begin = 0; Begin < Length;) {
+    const ssize_t Received = recv(Number, To + Begin, Length - Begin, 0);
+    if (Received < 0 && errno == EINTR)
+      continue;
+    OutOfTime = Received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (Received <= 0)
+      return false;
+    Begin += size_t(Received);
+  }
+  return true;
+}
+
+bool Connection::receive(Words &Parts) {
+  char Lengths[8 * MostParts];
+  if (!receiveAll(Lengths, 4))
+    return false;
+  const uint64_t Count = bigEndian(Lengths, 4);
+  if (Count == 0 || Count > MostParts || !receiveAll(Lengths, 8 * Count))
+    return false;
+  Parts.assign(Count, "");
+  for (size_t Number = 0; Number < Count; ++Number) {
+    const uint64_t Length = bigEndian(Lengths + 8 * Number, 8);
+    if (Length > Longest)
+      return false;
+    Parts[Number].resize(Length);
+    if (!receiveAll(Parts[Number].data(), Length))
+      return false;
+  }
+  return true;
+}
+
+string identity(const string &Path) {
   struct stat Status = {};
   stat(Path.c_str(), &Status);
   return Path + " " + std::to_string(Status.st_size) + " " +
@@ -83,181 +120,142 @@ static string fileSystems() {
          string(Space, Length > 0 ? size_t(Length) : 0);
 }
 
-string socketPath(const string &Installation) {
+static string hash(const string &Text) { // FNV-1a
+  uint64_t Value = 0xcbf29ce484222325;
+  for (unsigned char Byte : Text)
+    Value = (Value ^ Byte) * 0x100000001b3;
+  char Digits[17];
+  std::snprintf(Digits, sizeof Digits, "%016llx",
+                static_cast<unsigned long long>(Value));
+  return Digits;
+}
+
+static string folderOfSocket() {
   const char *Base = std::getenv("XDG_RUNTIME_DIR");
   struct stat Status;
-  const bool HasBase = Base && *Base && std::strlen(Base) < LongestBase &&
-                       stat(Base, &Status) == 0 && S_ISDIR(Status.st_mode);
-  const string Folder = HasBase ? string(Base) + "/codezero"
-                                : "/tmp/codezero-" + std::to_string(getuid());
-  return Folder + "/cc-" + hash(identity(Installation) + " " + fileSystems());
+  if (Base && *Base && std::strlen(Base) < LongestBase &&
+      stat(Base, &Status) == 0 && S_ISDIR(Status.st_mode))
+    return string(Base) + "/codezero";
+  return "/tmp/codezero-" + std::to_string(getuid());
 }
 
-// Whoever else may write to the folder could be the server.
-static bool isOfThisUser(const string &Folder) {
+// Makes a folder that nobody else can write to, if it is not there: whoever may
+// write there could be the server.
+static bool prepare(const string &Folder, string &Failure) {
   struct stat Status;
-  return lstat(Folder.c_str(), &Status) == 0 && S_ISDIR(Status.st_mode) &&
-         Status.st_uid == getuid() && (Status.st_mode & 022) == 0;
+  if ((mkdir(Folder.c_str(), 0700) != 0 && errno != EEXIST) ||
+      lstat(Folder.c_str(), &Status) != 0)
+    Failure = Folder + ": " + std::strerror(errno);
+  else if (!S_ISDIR(Status.st_mode) || Status.st_uid != getuid() ||
+           (Status.st_mode & 022) != 0)
+    Failure = Folder + " is not this user's alone";
+  return Failure.empty();
 }
 
-static int connectTo(const string &Path) {
+// A connection; negative if nobody listens.
+static int tryToConnect(const string &Path, string &Failure) {
   sockaddr_un Address = {};
   Address.sun_family = AF_UNIX;
-  if (Path.size() >= sizeof Address.sun_path ||
-      !isOfThisUser(Path.substr(0, Path.rfind('/'))))
-    return -1;
-  Path.copy(Address.sun_path, Path.size());
-  const int Connection =
+  Path.copy(Address.sun_path, sizeof Address.sun_path - 1);
+  const int Number =
       socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (Connection < 0)
-    return -1;
-  if (connect(Connection, reinterpret_cast<sockaddr *>(&Address),
-              sizeof Address) != 0) {
-    close(Connection);
-    return -1;
+  if (Number >= 0 && connect(Number, reinterpret_cast<sockaddr *>(&Address),
+                             sizeof Address) == 0) {
+    fcntl(Number, F_SETFL, 0); // from here on it may wait
+    return Number;
   }
-  fcntl(Connection, F_SETFL, 0); // from here on it may wait
-  setsockopt(Connection, SOL_SOCKET, SO_RCVTIMEO, &AnswerTime,
-             sizeof AnswerTime);
-  setsockopt(Connection, SOL_SOCKET, SO_SNDTIMEO, &AnswerTime,
-             sizeof AnswerTime);
-  return Connection;
+  // EAGAIN: it has more to do than may wait.
+  if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN)
+    Failure = Path + ": " + std::strerror(errno);
+  if (Number >= 0)
+    close(Number);
+  return -1;
 }
 
-static bool isAsked(string_view Variable) {
-  const string_view Name = Variable.substr(0, Variable.find('='));
-  if (Name.starts_with("CODEZERO_"))
-    return true;
-  for (string_view Each : Variables)
-    if (Name == Each)
-      return true;
-  return false;
+// In the process that is to be the server.
+[[noreturn]] static void beServer(const string &Program, const string &Path,
+                                  int Lock) {
+  setsid(); // Ctrl-C is for the build
+  const int Nothing = open("/dev/null", O_RDONLY);
+  const int Log =
+      open((Path + ".log").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  dup2(Nothing, 0);
+  dup2(Log, 1);
+  dup2(Log, 2);
+  // What others have left open here is not the server's to keep, such as a pipe
+  // of which someone waits for the end.
+  dup2(Lock, 3);
+  if (close_range(4, ~0U, 0) != 0)
+    for (int Number = 4; Number < 1024; ++Number)
+      close(Number);
+  execl(Program.c_str(), Program.c_str(), Path.c_str(), nullptr);
+  dprintf(2, "%s: %s\n", Program.c_str(), std::strerror(errno));
+  _exit(1);
 }
 
-// Words, each with a NUL at its end: the folder, which compiler it is, how many
-// words there are and these, and variables.
-static string toText(const Question &Asked) {
-  string Text;
-  auto Add = [&](string_view Word) { Text.append(Word).push_back('\0'); };
-  Add(Asked.Directory);
-  Add(identity(Asked.Compiler));
-  Add(std::to_string(Asked.Terminal.size() + Asked.Arguments.size()));
-  for (const Words *Some : {&Asked.Terminal, &Asked.Arguments})
-    for (const string &Word : *Some)
-      Add(Word);
-  for (char **Variable = environ; *Variable; ++Variable)
-    if (isAsked(*Variable))
-      Add(*Variable);
-  return Text;
-}
-
-static void appendBigEndian(string &Text, uint64_t Value, int Bytes) {
-  while (Bytes-- > 0)
-    Text.push_back(char(Value >> (8 * Bytes)));
-}
-
-static uint64_t bigEndian(string_view Bytes) {
-  uint64_t Value = 0;
-  for (unsigned char Byte : Bytes)
-    Value = Value << 8 | Byte;
-  return Value;
-}
-
-static bool sendAll(int Connection, string_view Text) {
-  while (!Text.empty()) {
-    const ssize_t Sent =
-        send(Connection, Text.data(), Text.size(), MSG_NOSIGNAL);
-    if (Sent < 0 && errno == EINTR)
-      continue;
-    if (Sent <= 0)
-      return false;
-    Text.remove_prefix(size_t(Sent));
+// Its process; 0 where another driver starts it, or one is there.
+static pid_t start(const string &Program, const string &Path, string &Failure) {
+  const string LockPath = Path + ".lock";
+  const int Lock = open(LockPath.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  pid_t Child = 0;
+  if (Lock < 0)
+    Failure = LockPath + ": " + std::strerror(errno);
+  else if (flock(Lock, LOCK_EX | LOCK_NB) == 0) {
+    Child = fork();
+    if (Child == 0)
+      beServer(Program, Path, Lock);
+    if (Child < 0)
+      Failure = string("the server does not start: ") + std::strerror(errno);
   }
-  return true;
+  close(Lock);
+  return Child;
 }
 
-static bool receiveAll(int Connection, string &Text, uint64_t Length) {
-  Text.resize(Length);
-  for (size_t Begin = 0; Begin < Length;) {
-    const ssize_t Received =
-        recv(Connection, Text.data() + Begin, Length - Begin, 0);
-    if (Received < 0 && errno == EINTR)
-      continue;
-    if (Received <= 0)
-      return false;
-    Begin += size_t(Received);
+static string lastWords(const string &Path) {
+  string Last = "it says nothing";
+  FILE *Log = std::fopen((Path + ".log").c_str(), "re");
+  if (!Log)
+    return Last;
+  char *Line = nullptr;
+  size_t Size = 0;
+  while (getline(&Line, &Size, Log) > 0)
+    if (*Line != '\n')
+      Last.assign(Line, std::strcspn(Line, "\n"));
+  std::free(Line);
+  std::fclose(Log);
+  return Last;
+}
+
+static double now() {
+  timespec Time;
+  clock_gettime(CLOCK_MONOTONIC, &Time);
+  return double(Time.tv_sec) + 1e-9 * double(Time.tv_nsec);
+}
+
+Connection connectToServer(const string &Program, string &Failure) {
+  Failure.clear();
+  const string Folder = folderOfSocket();
+  const string Path =
+      Folder + "/cc-" + hash(identity(Program) + " " + fileSystems());
+  if (!prepare(Folder, Failure))
+    return Connection(-1);
+  const double Deadline = now() + StartSeconds;
+  pid_t Started = 0;
+  while (now() < Deadline) {
+    const int Number = tryToConnect(Path, Failure);
+    if (Number >= 0)
+      return Connection(Number);
+    if (Failure.empty() && Started == 0)
+      Started = start(Program, Path, Failure);
+    else if (Started > 0 && waitpid(Started, nullptr, WNOHANG) != 0)
+      Failure = "the server does not start: " + lastWords(Path);
+    if (!Failure.empty())
+      return Connection(-1);
+    nanosleep(&BetweenTries, nullptr);
   }
-  return true;
-}
-
-Server::~Server() { hangUp(); }
-
-void Server::hangUp() {
-  if (Connection >= 0)
-    close(Connection);
-  Connection = -1;
-}
-
-Reply Server::ask(const string &Path, const Question &Asked) {
-  Connection = connectTo(Path);
-  if (Connection < 0)
-    return Reply::None;
-  constexpr string_view Kind = "{\"question\": true}";
-  const string Data = toText(Asked);
-  string Message;
-  appendBigEndian(Message, Kind.size(), 4);
-  appendBigEndian(Message, Data.size(), 8);
-  Message.append(Kind).append(Data);
-  Reply Answered = Reply::None;
-  errno = 0;
-  if (sendAll(Connection, Message))
-    Answered = receive();
-  if (Answered == Reply::None && (errno == EAGAIN || errno == EWOULDBLOCK))
-    Answered = Reply::Stuck;
-  if (Answered != Reply::Unknown)
-    hangUp();
-  return Answered;
-}
-
-// What is known comes as the lengths of the seven parts, and then these.
-Reply Server::receive() {
-  string Lengths, Kind, Data;
-  if (!receiveAll(Connection, Lengths, 12))
-    return Reply::None;
-  const uint64_t KindLength = bigEndian(string_view(Lengths).substr(0, 4));
-  const uint64_t DataLength = bigEndian(string_view(Lengths).substr(4));
-  if (KindLength > Longest || DataLength > Longest ||
-      !receiveAll(Connection, Kind, KindLength) ||
-      !receiveAll(Connection, Data, DataLength))
-    return Reply::None;
-  if (Kind == "{\"answer\": \"unknown\"}")
-    return Reply::Unknown;
-  string *const Parts[] = {&Answer.Output,         &Answer.Object,
-                           &Answer.DependencyFile, &Answer.Dependencies,
-                           &Answer.Messages,       &Answer.Records,
-                           &Answer.Record};
-  size_t Begin = 8 * std::size(Parts), Number = 0;
-  if (Kind != "{\"answer\": \"object\"}" || Data.size() < Begin)
-    return Reply::None;
-  for (string *Part : Parts) {
-    const uint64_t Length =
-        bigEndian(string_view(Data).substr(8 * Number++, 8));
-    if (Length > Data.size() - Begin)
-      return Reply::None;
-    Part->assign(Data, Begin, Length);
-    Begin += Length;
-  }
-  return Begin == Data.size() ? Reply::Object : Reply::None;
-}
-
-int Server::handOver() {
-  const timeval NoLimit = {0, 0};
-  setsockopt(Connection, SOL_SOCKET, SO_RCVTIMEO, &NoLimit, sizeof NoLimit);
-  setsockopt(Connection, SOL_SOCKET, SO_SNDTIMEO, &NoLimit, sizeof NoLimit);
-  fcntl(Connection, F_SETFD, 0);
-  const int Passed = Connection;
-  Connection = -1;
-  return Passed;
+  Failure =
+      "the server does not start within " + std::to_string(StartSeconds) + " s";
+  return Connection(-1);
 }
 
 } // namespace codezero::driver

@@ -1,65 +1,49 @@
-// The server of codezero/driver/server.py, asked whether a compilation has been
-// done before.
+// The server of codezero/driver/server.py: found, or started, and talked to.
 
 #pragma once
 
 #include "command_line.h"
 
+#include <cstdint>
 #include <string>
-#include <utility>
 
 namespace codezero::driver {
 
-// Where the server of this installation, this user and this view of the files
-// listens.
-//
-// Installation: a path of a file that every installation has its own of.
-std::string socketPath(const std::string &Installation);
-
-// What a compilation depends on but the contents of files.
-struct Question {
-  std::string Directory;
-  std::string Compiler; // its path
-  Words Terminal;       // flags that the terminal asks for
-  Words Arguments;
-};
-
-// What the server knows: what there is to write, and where.
-struct Known {
-  std::string Output;
-  std::string Object;
-  std::string DependencyFile; // empty: none
-  std::string Dependencies;
-  std::string Messages;
-  std::string Records; // the file; empty: none
-  std::string Record;  // a line
-};
-
-enum class Reply {
-  Object,  // it is known
-  Unknown, // it is not, and the conversation may go on
-  None,    // there is no server, or none that answers as it should
-  Stuck,   // it does not answer
-};
-
-// One conversation, from its beginning (codezero/driver/messages.py).
-class Server {
+// A connection to the server, and messages as codezero/driver/messages.py has
+// them.
+class Connection {
 public:
-  ~Server();
+  explicit Connection(int Number) : Number(Number) {}
+  Connection(Connection &&Other) : Number(Other.Number) { Other.Number = -1; }
+  ~Connection();
 
-  Reply ask(const std::string &Path, const Question &Asked);
-  const Known &known() const { return Answer; }
+  bool isOpen() const { return Number >= 0; }
 
-  // The connection, for a process that takes the place of this one to go on
-  // with.
-  int handOver();
-  void hangUp();
+  // Seconds that the other side may take, from now on.
+  void setPatience(int Seconds);
+
+  // False where the other side has gone, or is out of time.
+  bool send(const Words &Parts);
+  bool receive(Words &Parts);
+  bool isOutOfTime() const { return OutOfTime; }
 
 private:
-  Reply receive();
+  bool receiveAll(char *To, size_t Length);
 
-  int Connection = -1;
-  Known Answer;
+  int Number;
+  bool OutOfTime = false;
 };
+
+// The server of this installation, this user and this view of the files, which
+// is started if need be.
+//
+// It holds a lock for as long as it lives, which whoever starts it passes on:
+// of many drivers that find none, one starts it, and the others wait.
+//
+// Program: that starts it. Failure: why there is no connection.
+Connection connectToServer(const std::string &Program, std::string &Failure);
+
+// Tells a program from others that have been at the same path.
+std::string identity(const std::string &Path);
 
 } // namespace codezero::driver
