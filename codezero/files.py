@@ -65,4 +65,4 @@ def read_json(path: Path, without: str = "") -> Any:
 
 def is_special(path: str | Path) -> bool:
     """Whether it is standard output, a device or the like, which is not to be replaced."""
-    return str(path) == "-" or (Path(path).exists() and not Path(path).is_file())
+    return str(path) == "-" or (os.path.exists(path) and not os.path.isfile(path))  # noqa: PTH110, PTH113

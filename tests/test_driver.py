@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -479,40 +480,181 @@ def test_a_driver_has_other_names(builder: Builder, tmp_path: Path) -> None:
     link.symlink_to(CC)
     again = builder.run("gcc", *flags, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert again.returncode == 0 and builder.last_record().source == str(tmp_path / "a.c")
-
-
-def test_what_clangs_driver_says_is_remembered(builder: Builder, tmp_path: Path) -> None:
-    """Where only a header has changed, it is not asked again, unless folders have."""
-    found = tmp_path / "gcc-headers"
-    clang = tmp_path / "clang-22"
-    clang.write_text(
-        f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\nfound={found}\n'
-        f'exec {CLANG.require()} "$@" -Xclang -internal-isystem -Xclang $found\n'
+    # What leads to ours is not the compiler that is looked for.
+    (tmp_path / "clang-22").symlink_to(CC)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert b"22." in builder.run(CC, "--version", PATH=path).stdout
+    # A copy of the driver for C++ is that, whatever it is called.
+    (tmp_path / "a.cpp").write_text(
+        "#include <string>\nint main() { return std::string().size(); }"
     )
-    clang.chmod(0o755)
-    header, source = tmp_path / "n.h", tmp_path / "a.c"
-    source.write_text('#include "n.h"\n#include <where.h>\nint f(void) { return N + M; }\n')
-    for name in ("1", "2"):
-        (found / name).mkdir(parents=True)
-        (found / name / "where.h").write_text(f"#define M {name}00\n")
-    where = {"CODEZERO_CLANG": str(clang), "CODEZERO_CACHE": str(tmp_path / "cache")}
-    asked = []
-    for number, folder in enumerate(("1", "1", "2")):
+    shutil.copy(CXX, tmp_path / "g++")
+    assert builder.run(tmp_path / "g++", "-O1", "a.cpp", "-o", "a").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["-g"], ["-fno-zero-initialized-in-bss"], ["-Wframe-larger-than=1"]], ids=" ".join
+)
+def test_a_source_that_can_be_read_only_once(
+    builder: Builder, tmp_path: Path, flags: list[str]
+) -> None:
+    cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
+    compile_ = f"-Oz {' '.join(flags)} -x c -c"
+    for name in "fg":
+        (tmp_path / f"{name}.c").write_text(f"int {name}(int x) {{ return x; }}\n")
+        for source in (f"<(cat {name}.c)", f"/dev/stdin < {name}.c", f"/dev/fd/3 3< {name}.c"):
+            for compiler, output in ((CC, "a.o"), (CLANG.require(), "b.o")):
+                command = f"{compiler} {compile_} -o {output} {source}"
+                done = builder.run("bash", "-c", command, **cache)
+                assert done.returncode == 0, done.stderr.decode()
+            assert f" T {name}\n" in builder.run("nm", "a.o").stdout.decode()
+            assert (tmp_path / "a.o").read_bytes() == (tmp_path / "b.o").read_bytes()
+
+
+def test_standard_input_that_cannot_be_read(builder: Builder, tmp_path: Path) -> None:
+    for compiler in (CC, CLANG.require()):
+        command = f"{compiler} -Oz -x c -c - -o a.o < {tmp_path}"
+        assert builder.run("bash", "-c", command).returncode == 1
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.write(write, b"int f(void) { return 1; }\n")
+    command_line = [str(CC), "-Oz", "-x", "c", "-c", "-", "-o", "a.o"]
+    done = subprocess.run(
+        command_line, stdin=read, cwd=tmp_path, env=builder.environment, capture_output=True
+    )
+    assert done.returncode == 1 and b"standard input" in done.stderr
+    assert not (tmp_path / "a.o").exists()
+
+
+def test_paths_by_way_of_links(builder: Builder, tmp_path: Path) -> None:
+    """``link/..`` is not the folder that it looks like."""
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real/sub")
+    for folder in (tmp_path, tmp_path / "real"):
+        (folder / "inc").mkdir()
+        (folder / "inc" / "n.h").write_text(f"#define N {len(folder.name)}\n")
+    (tmp_path / "a.c").write_text("#include <n.h>\nint f(void) { return N; }\n")
+    (tmp_path / "x.d").write_text("another one's\n")
+    flags = ["-Oz", "-c", "a.c", "-Ilink/../inc", "-MD", "-MF", "link/../x.d", "-o", "link/../a.o"]
+    cache = {"CODEZERO_CACHE": str(tmp_path / "cache"), "CODEZERO_STRICT": "1"}
+    objects = []
+    for number in (1, 1, 2):
+        header = tmp_path / "real" / "inc" / "n.h"
         header.write_text(f"#define N {number}\n")
-        clang.write_text(re.sub(r"found=.*", f"found={found}/{folder}", clang.read_text()))
-        for path in (header, source, clang, *found.glob("*/*")):
-            os.utime(path, (1_000_000_000, 1_000_000_000))
-        if folder == "2":
-            (found / "new").mkdir()
+        for path in (header, tmp_path / "a.c"):
+            os.utime(path, (1_000_000_000, 1_000_000_000 + number))
         time.sleep(0.2)
-        (tmp_path / "calls").write_text("")
-        for flags in (["-Os"], ["-Oz"]):
-            assert builder.cc(*flags, "-c", "a.c", "-o", "a.o", **where) == ""
-            assert not builder.last_record().cached or flags == ["-Oz"]
-        asked.append((tmp_path / "calls").read_text().count("-###"))
-        objdump = builder.run("objdump", "-d", "a.o").stdout.decode()
-        assert f"{int(folder) * 100 + number:#x}" in objdump
-    assert asked == [2, 0, 2]
+        assert builder.cc(*flags, **cache) == ""
+        assert "n.h" in (tmp_path / "real" / "x.d").read_text()
+        (tmp_path / "real" / "x.d").unlink()
+        objects.append((tmp_path / "real" / "a.o").read_bytes())
+    assert objects[0] == objects[1] != objects[2]
+    assert (tmp_path / "x.d").read_text() == "another one's\n"
+
+
+def test_levels_in_a_file_of_flags(builder: Builder, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "vm.c", tmp_path / "a.c")
+    (tmp_path / "flags").write_text("-O2")
+    for level, words in (("-O2", ["-Os", "@flags"]), ("-O2", ["@flags", "-O2"])):
+        builder.cc(*words, "-c", "a.c", "-o", "a.o")
+        builder.run(CLANG.require(), level, "-c", "a.c", "-o", "b.o")
+        assert (tmp_path / "a.o").read_bytes() == (tmp_path / "b.o").read_bytes()
+    (tmp_path / "flags").write_text("-Oz")
+    builder.cc("@flags", "-c", "a.c", "-o", "a.o")
+    assert builder.size("a.o") < builder.clang_size("a.c")
+
+
+def test_dependencies_to_a_pipe(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int f(void) { return 1; }\n")
+    said = []
+    for compiler in (CC, CLANG.require()):
+        flags = ["-Oz", "-c", "a.c", "-o", "a.o", "-MD", "-MF", "/dev/stdout"]
+        done = builder.run(compiler, *flags, CODEZERO_STRICT="1")
+        assert done.returncode == 0 and not done.stderr
+        said.append(done.stdout)
+    assert said[0] == said[1] != b""
+
+
+def test_limits_and_signals_of_the_build(builder: Builder, tmp_path: Path) -> None:
+    """A parent that ignores SIGCHLD, and files that may not be large."""
+    (tmp_path / "a.c").write_text("int f(int x) { return x * 3; }\n")
+    flags = ["-Oz", "-c", "a.c", "-o", "a.o"]
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    done = builder.run(sys.executable, "-c", ignoring, CC, *flags, CODEZERO_STRICT="1")
+    assert done.returncode == 0 and builder.last_record().source == str(tmp_path / "a.c")
+    builder.records.write_bytes(builder.records.read_bytes() + b"\n" * 3_000_000)
+    command = f"ulimit -f 2000; {CC} {' '.join(flags)}"
+    done = builder.run("bash", "-c", command)
+    assert done.returncode == 0 and not done.stderr
+
+
+def test_a_name_that_is_too_long(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int f(int x) { return x; }\n")
+    flags = ["-Oz", "-c", "a.c", "-o", "n" * 300 + ".o"]
+    ours, clangs = (builder.run(compiler, *flags) for compiler in (CC, CLANG.require()))
+    assert ours.returncode == clangs.returncode == 1
+    assert re.sub(rb"-[0-9a-f]+\.o\.tmp", b"", ours.stderr) == re.sub(
+        rb"-[0-9a-f]+\.o\.tmp", b"", clangs.stderr
+    )
+
+
+def test_temporary_files_are_a_drivers_own(builder: Builder, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.c").write_text(f"int {name}(void) {{ return 1; }}\n")
+    (tmp_path / "m.c").write_text("int main(void) { return 0; }\n")
+    (tmp_path / "0.o").write_text("precious")
+    for base in ("there", "nowhere"):
+        temporary = tmp_path / base
+        if base == "there":
+            temporary.mkdir()
+        done = builder.run(CC, "-Oz", "a.c", "b.c", "m.c", "-o", "p", TMPDIR=str(temporary))
+        clangs = builder.run(
+            CLANG.require(), "-Oz", "a.c", "b.c", "m.c", "-o", "q", TMPDIR=str(temporary)
+        )
+        assert done.returncode == clangs.returncode, done.stderr.decode()
+        assert (tmp_path / "0.o").read_text() == "precious"
+        assert not temporary.exists() or not list(temporary.iterdir())
+
+
+def test_one_server_of_many_that_could_be_started(builder: Builder, tmp_path: Path) -> None:
+    kill_servers(builder.runtime)
+    for number in range(12):
+        (tmp_path / f"{number}.c").write_text(f"int f{number}(void) {{ return {number}; }}\n")
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda n: builder.cc("-Oz", "-c", f"{n}.c", "-o", f"{n}.o"), range(12)))
+    (lock,) = (builder.runtime / "codezero").glob("*.lock")
+    holders = [
+        held
+        for held in Path("/proc").glob("[0-9]*/fd/*")
+        if held.is_symlink() and _target(held) == str(lock)
+    ]
+    assert len(holders) == 1 and kill_servers(builder.runtime) == 1
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def test_a_driver_that_is_stopped_ends_clang(builder: Builder, tmp_path: Path) -> None:
+    source = tmp_path / "large.cpp"
+    source.write_text("#include <regex>\n#include <iostream>\nint main() {}\n")
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        process = subprocess.Popen(
+            [str(CXX), "-Oz", "-MD", "-c", str(source), "-o", "a.o"],
+            cwd=tmp_path,
+            env=builder.environment,
+        )
+        time.sleep(0.4)
+        process.send_signal(how)
+        assert process.wait() == -how
+        time.sleep(1.5)
+        assert not (tmp_path / "a.o").exists() and not (tmp_path / "a.d").exists()
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:

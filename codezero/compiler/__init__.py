@@ -1,6 +1,6 @@
 """The compiler: LLVM in the process, front ends, pass spaces, objectives and protocols.
 
-Names are imported when they are first used: a driver that asks clang alone needs no LLVM.
+Names are imported when they are first used: what asks clang alone needs no LLVM.
 """
 
 from __future__ import annotations

@@ -2,13 +2,10 @@
 
 Nothing else here reads clang's options: there are thousands, and only clang knows them all. The
 driver is asked with ``-###``, and what it then says is plain: one job a line, one flag a word.
-
-Drivers of ours start with this file, so that it imports little.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -115,15 +112,6 @@ _OTHER_ACTIONS = r"-ast-.*|-emit-(?!obj$).*|-f?dump-.*|-fsyntax-only|-E|-S|-prin
 def value_of(command: Sequence[str], flag: str) -> str:
     """What follows a flag."""
     return command[command.index(flag) + 1]
-
-
-def searched_folders(command: Sequence[str]) -> list[str]:
-    """Folders that the driver has found and passes on, and those that it has found them in."""
-    found = [os.path.normpath(path) for flag, path in itertools.pairwise(command) if flag in _FOUND]
-    return list(dict.fromkeys((*found, *map(os.path.dirname, found))))
-
-
-_FOUND = ("-internal-isystem", "-internal-externc-isystem", "-resource-dir")
 
 
 def to_stdout(command: Sequence[str]) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
 
 from codezero.errors import ToolchainError
-
-TYPE_CHECKING = False  # drivers start with this file: see codezero/__init__.py
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 LLVM_MAJOR = 22
 
@@ -62,20 +61,13 @@ class Tool:
     def _candidates(self) -> Iterator[str]:
         override = os.environ.get(self.variable)
         for command in (override,) if override else self.commands:
-            if path := _which(command):
+            if path := shutil.which(command):
                 yield path
 
     def _fits(self, path: str) -> bool:
         if not self.of_llvm or path.endswith(f"-{LLVM_MAJOR}"):
             return True
         return f"version {LLVM_MAJOR}." in version_line(path)
-
-
-def _which(command: str) -> str | None:
-    """As `shutil.which`, which takes ten times as long to import as this to run."""
-    folders = [""] if os.path.dirname(command) else os.get_exec_path()
-    paths = (os.path.join(folder, command) for folder in folders)
-    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
 
 
 _versions: dict[str, str] = {}
@@ -89,8 +81,6 @@ def version_line(path: str) -> str:
 
 
 def _ask_version(path: str) -> str:
-    import subprocess
-
     try:
         done = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=20, check=False

@@ -7,7 +7,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -114,8 +114,6 @@ class Compilations:
         task: Task,
         made: Made,
         results: Results,
-        jobs: bytes,
-        folders: Sequence[str],
         began: float,
     ) -> None:
         """Keep what came of a compilation, by the words that asked for it; see `Seen.remember`.
@@ -127,7 +125,7 @@ class Compilations:
         cache = self._cache(task.settings)
         files = self._seen.digests(task.files or (), began)
         if cache is not None and files is not None:
-            self._seen.remember(cache, key, files, made.key, results, jobs, folders)
+            self._seen.remember(cache, key, files, made.key, results)
 
     @contextmanager
     def _slot(self) -> Iterator[_Slot]:

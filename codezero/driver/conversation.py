@@ -24,7 +24,6 @@ from codezero.compiler.clang_driver import (
     objection,
     parse_jobs,
     reads_listed_files,
-    searched_folders,
     to_stdout,
     value_of,
 )
@@ -34,6 +33,7 @@ from codezero.driver.compilations import Clang, Compilations, Task
 from codezero.driver.messages import (
     HEADERS,
     Done,
+    Gone,
     Question,
     Run,
     pack_list,
@@ -63,7 +63,7 @@ def hold(connection: socket.socket, compilations: Compilations) -> None:
     """One conversation, as `codezero.driver.messages` has it.
 
     Raises:
-        OSError: the driver has gone.
+        Gone: the driver has gone.
         ValueError: it is none of ours.
     """
     question = Question.parse(receive(connection))
@@ -77,7 +77,7 @@ def hold(connection: socket.socket, compilations: Compilations) -> None:
         conversation.run()
     except _Over:
         pass
-    except OSError:
+    except Gone:
         raise
     except Exception as error:
         conversation.give_up(f"{type(error).__name__}: {error}")
@@ -112,32 +112,28 @@ class _Conversation:
             self._write(known.results, known.object, {**(known.record or {}), "cached": True})
             self._end(b"finish", known.results.messages.encode("latin-1"))
         arguments = self._arguments
-        if self._settings.always or level_of(arguments) in SIZE_LEVELS:
+        if self._all_are_here() and (self._settings.always or level_of(arguments) in SIZE_LEVELS):
             arguments = _at_oz(arguments)
-        said = known.jobs or self._ask(arguments)
-        jobs = parse_jobs(said)
+        jobs = self._ask(arguments)
         if not self._are_ours(jobs.commands):
             self._leave_to_clang()
         self._check(jobs)
         self._arguments = arguments
         if any(level_of(job) != "-Oz" for job in jobs.commands if is_compilation(job)):
-            # The level is in a file of flags.
             self._arguments = _at_oz(arguments)
-            said = self._ask(self._arguments)
-            jobs = parse_jobs(said)
+            jobs = self._ask(self._arguments)
         temporary = self._temporary(jobs.commands)
-        names = {}
-        if temporary:
-            folder = os.fsdecode(self._tell(b"folder").output)
-            for number, name in enumerate(temporary):
-                names[name] = os.path.join(folder, f"{number}{os.path.splitext(name)[1]}")
-        if len(jobs.commands) > 1 or jobs.configuration:
-            # It is known only what one job has read; and a file of flags may change.
-            said = b""
+        names = self._in_folder(temporary) if temporary else {}
         messages = jobs.messages
         for job in jobs.commands:
-            messages += self._do(tuple(names.get(word, word) for word in job), said, jobs)
+            messages += self._do(tuple(names.get(word, word) for word in job), jobs)
         self._end(b"finish", messages)
+
+    def _all_are_here(self) -> bool:
+        """Whether clang reads no more flags than the words that it is given."""
+        return "CCC_OVERRIDE_OPTIONS" not in self._question.environment and not any(
+            word.startswith("@") for word in self._arguments
+        )
 
     def _are_ours(self, jobs: Sequence[tuple[str, ...]]) -> bool:
         """Whether there is something to compile for size, and nothing that cannot be done here."""
@@ -159,6 +155,11 @@ class _Conversation:
                 written.append(value_of(job, "-dependency-file"))
             if any(path == "-" or is_special(self._question.path(path)) for path in written):
                 self._leave_to_clang()
+            # What can be read only once, or is another file for us.
+            if job[-1] != "-" and is_special(self._question.path(job[-1])):
+                self._leave_to_clang()
+            if any(word.startswith(("/dev/", "/proc/")) and word != os.devnull for word in job):
+                self._leave_to_clang()
             for word in job:
                 reason = objection(word, only_object=False)
                 if reason is not None:
@@ -170,24 +171,31 @@ class _Conversation:
                 reason = f"{unknown} may change code generation, which is ours for Fortran"
                 self._leave_to_clang(job, reason)
 
-    def _temporary(self, jobs: Sequence[tuple[str, ...]]) -> list[str]:
-        """Files that one job makes for another, whose names clang's driver has made up."""
+    def _folder(self) -> str:
+        """Where clang's driver has files that one job makes for another."""
         variables = map(self._question.environment.get, ("TMPDIR", "TEMP", "TMP"))
-        folder = next(filter(None, variables), "/tmp")
+        return next(filter(None, variables), "/tmp").rstrip("/")
+
+    def _temporary(self, jobs: Sequence[tuple[str, ...]]) -> list[str]:
+        """Those files, whose names it has made up."""
         return [
             name
             for number, name in enumerate(value_of(job, "-o") for job in jobs[:-1])
-            if os.path.dirname(name) == folder.rstrip("/")
+            if os.path.dirname(name) == self._folder()
             and any(name in later for later in jobs[number + 1 :])
         ]
 
-    def _do(self, job: tuple[str, ...], said: bytes, jobs: Jobs) -> bytes:
-        """Have one job done; returns what it has to say.
+    def _in_folder(self, names: Sequence[str]) -> dict[str, str]:
+        """Names in a folder of the driver's own in their place."""
+        ours = [f"{number}{os.path.splitext(name)[1]}" for number, name in enumerate(names)]
+        done = self._tell(b"folder", os.fsencode(self._folder()), pack_list(ours))
+        if done.code != 0:
+            self._leave_to_clang()
+        folder = os.fsdecode(done.output)
+        return {name: os.path.join(folder, our) for name, our in zip(names, ours, strict=True)}
 
-        Args:
-            said: what clang's driver said that it would do, if that is worth remembering.
-            jobs: the same, understood.
-        """
+    def _do(self, job: tuple[str, ...], jobs: Jobs) -> bytes:
+        """Have one of the jobs done; returns what it has to say."""
         if not is_compilation(job):
             return self._run_clang(job)
         source, listed = job[-1], HEADERS if os.path.isdir("/proc/self/fd") else None
@@ -216,8 +224,7 @@ class _Conversation:
         self._write(results._replace(dependency_file=None), made.object, made.record)
         tells_all = files is not None and source != "-" and reads_listed_files(job)
         if self._key and made.key and tells_all and len(jobs.commands) == 1:
-            folders = searched_folders(job)
-            self._compilations.remember(self._key, task, made, results, said, folders, self._began)
+            self._compilations.remember(self._key, task, made, results, self._began)
         of_clang = clang.messages if not made.record["passes"] else None
         return front_end.messages if of_clang is None else of_clang
 
@@ -258,13 +265,13 @@ class _Conversation:
             self._leave_to_clang()
         return done.messages
 
-    def _ask(self, arguments: Sequence[str]) -> bytes:
-        """What clang says that it would do."""
+    def _ask(self, arguments: Sequence[str]) -> Jobs:
+        """What clang would do."""
         question = self._question
         done = self._run([question.compiler, "-###", *question.terminal, *arguments], "")
         if done.code != 0:
             self._leave_to_clang()
-        return done.messages
+        return parse_jobs(done.messages)
 
     def _run(self, job: Sequence[str], source: str, *options: Run, data: bytes = b"") -> Done:
         """Have the driver run a job, until it ends."""
@@ -289,7 +296,8 @@ class _Conversation:
         """A record, and the file for it."""
         if self._settings.records == OFF:
             return b"", b""
-        line = records.to_line(self._question.path(output), self._question.path(source), record)
+        output, source = (os.path.normpath(self._question.path(name)) for name in (output, source))
+        line = records.to_line(output, source, record)
         return os.fsencode(self._settings.records), line
 
     def _record(self, job: Sequence[str], record: Mapping[str, Any]) -> None:

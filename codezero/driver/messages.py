@@ -17,8 +17,8 @@ The server says what to do:
 
 - ``run``: the list of words of a command; the list of what goes with it (`Run`); what it is to have
   as standard input. The driver answers ``done``;
-- ``folder``: to make a folder of its own, which goes with it. It answers ``done``, with the path in
-  place of standard output;
+- ``folder``: a folder, in which to make one of its own; the list of files that there will be in it,
+  and that go with it. It answers ``done``, with the path in place of standard output;
 - ``write``: a path; contents; the file of records and a line for it, or two empty parts. Where it
   cannot be written, clang has the last word;
 - ``record``: the file of records and a line for it, or two empty parts;
@@ -39,6 +39,10 @@ from typing import NamedTuple
 LONGEST = 1 << 30
 """Bytes of a part. More is no message of ours."""
 MOST_PARTS = 16
+
+
+class Gone(Exception):
+    """The other side has gone."""
 
 
 class Run(Enum):
@@ -92,7 +96,7 @@ class Question(NamedTuple):
 
     def path(self, name: str) -> str:
         """A path of the driver's, absolute."""
-        return os.path.normpath(os.path.join(self.directory, name))
+        return os.path.join(self.directory, name)  # .. after a link is not what it looks like
 
 
 class Done(NamedTuple):
@@ -121,28 +125,34 @@ def unpack_list(part: bytes) -> list[str]:
 
 
 def send(connection: socket.socket, *parts: bytes) -> None:
-    """Raises `OSError` where the other side has gone."""
+    """Raises `Gone`."""
     lengths = struct.pack(f"!I{len(parts)}Q", len(parts), *map(len, parts))
     # In one call: the other side may be gone as soon as it has all.
-    connection.sendall(b"".join((lengths, *parts)))
+    try:
+        connection.sendall(b"".join((lengths, *parts)))
+    except OSError as error:
+        raise Gone(str(error)) from None
 
 
 def receive(connection: socket.socket) -> list[bytes]:
-    """Raises `OSError` where the other side has gone, or says what cannot be understood."""
+    """Raises `Gone`, also where the other side says what cannot be understood."""
     (count,) = struct.unpack("!I", _receive(connection, 4))
     if not 0 < count <= MOST_PARTS:
-        raise ConnectionError("a message that is none of ours")
+        raise Gone("a message that is none of ours")
     lengths = struct.unpack(f"!{count}Q", _receive(connection, 8 * count))
     if max(lengths) > LONGEST:
-        raise ConnectionError("a message that is none of ours")
+        raise Gone("a message that is none of ours")
     return [_receive(connection, length) for length in lengths]
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:
     parts = bytearray()
     while len(parts) < length:
-        part = connection.recv(min(length - len(parts), 1 << 20))
+        try:
+            part = connection.recv(min(length - len(parts), 1 << 20))
+        except OSError as error:
+            raise Gone(str(error)) from None
         if not part:
-            raise ConnectionError("the other side has gone")
+            raise Gone("the other side has gone")
         parts += part
     return bytes(parts)

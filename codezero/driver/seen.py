@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -56,8 +57,6 @@ class Found(NamedTuple):
     object: bytes = b""
     record: Message | None = None
     """Of the object; where all is known."""
-    jobs: bytes = b""
-    """What clang's driver said that it would do, where a file has changed; empty: not known."""
 
 
 class Seen:
@@ -70,25 +69,17 @@ class Seen:
     def find(self, cache: ObjectCache, key: str) -> Found:
         """What is known of a compilation."""
         kept = cache.get(key)
-        if kept is None:
+        if kept is None or self.digests(list(kept[0]["files"])) != kept[0]["files"]:
             return Found()
-        answer, jobs = kept
-        if self.digests(list(answer["files"])) == answer["files"]:
-            made = cache.get(answer["key"])
-            if made is not None:
-                message, data = made
-                return Found(Results(**answer["results"]), data, message["record"])
-        return Found(jobs=jobs if _folders(answer["folders"]) == answer["folders"] else b"")
+        answer, _ = kept
+        made = cache.get(answer["key"])
+        if made is None:
+            return Found()
+        message, data = made
+        return Found(Results(**answer["results"]), data, message["record"])
 
     def remember(
-        self,
-        cache: ObjectCache,
-        key: str,
-        files: Message,
-        made: str,
-        results: Results,
-        jobs: bytes,
-        folders: Sequence[str],
+        self, cache: ObjectCache, key: str, files: Message, made: str, results: Results
     ) -> None:
         """Keep what came of a compilation.
 
@@ -96,16 +87,8 @@ class Seen:
             files: the digests of all that it has read.
             made: the key of the object.
             results: what else there is to write.
-            jobs: what clang's driver said that it would do; empty if that may not be remembered.
-            folders: those that it has looked at for that.
         """
-        answer = {
-            "files": files,
-            "key": made,
-            "results": results._asdict(),
-            "folders": _folders(folders),
-        }
-        cache.put(key, answer, jobs)
+        cache.put(key, {"files": files, "key": made, "results": results._asdict()}, b"")
 
     def digests(self, paths: Sequence[str], before: float = float("inf")) -> Message | None:
         """Of some files' contents; None where one is gone, or they do not tell what comes of them.
@@ -131,6 +114,8 @@ class Seen:
     def _facts(self, path: str) -> _Facts | None:
         try:
             s = os.stat(path)
+            if not stat.S_ISREG(s.st_mode):
+                return None
             status = s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
             with self._lock:
                 known = self._known.get(path)
@@ -150,18 +135,6 @@ class Seen:
         with self._lock:
             self._known[path] = facts
         return facts
-
-
-def _folders(paths: Sequence[str]) -> dict[str, int]:
-    """When something was last added to some folders, or taken away."""
-
-    def changed(path: str) -> int:
-        try:
-            return os.stat(path).st_mtime_ns
-        except OSError:
-            return 0
-
-    return {path: changed(path) for path in paths}
 
 
 _SAYS_WHERE = ("CODEZERO_", "XDG_", "TMPDIR", "TEMP", "TMP")

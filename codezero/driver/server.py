@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from codezero.driver.compilations import Compilations
 from codezero.driver.conversation import hold
+from codezero.driver.messages import Gone
 
 IDLE_SECONDS = 60.0
 """Without a compilation, after which the server ends."""
@@ -34,8 +35,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def __init__(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # of one that was killed: this one has the lock
-        super().__init__(path, _Conversation)
         self._path = path
+        super().__init__(path, _Conversation)
         self._socket = os.stat(path)
         self.compilations = Compilations()
         self._lock = threading.Lock()
@@ -71,7 +72,7 @@ class _Conversation(socketserver.BaseRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        with contextlib.suppress(OSError):  # the driver was stopped
+        with contextlib.suppress(Gone):  # the driver was stopped
             hold(self.request, self.server.compilations)
 
     def setup(self) -> None:

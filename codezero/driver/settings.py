@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -103,6 +104,6 @@ def _absolute(path: str, directory: str | None) -> str:
 
 def _home(variable: str, default: str, environment: Mapping[str, str]) -> str:
     """A folder of ours, where the XDG base directory specification wants it."""
-    home = environment.get("HOME") or os.path.expanduser("~")
+    home = environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     base = environment.get(variable) or os.path.join(home, default)
     return os.path.join(base, "codezero")

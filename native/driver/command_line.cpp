@@ -31,21 +31,33 @@ const Tool &toolOf(const string &Driver) {
   return Tools[0];
 }
 
-static string search(const string &Command) {
-  auto IsExecutable = [](const string &Path) {
-    struct stat Status;
-    return stat(Path.c_str(), &Status) == 0 && S_ISREG(Status.st_mode) &&
-           access(Path.c_str(), X_OK) == 0;
+static bool isOurs(const string &Path, const string &OwnFolder) {
+  char *Real = realpath(Path.c_str(), nullptr);
+  const bool Is =
+      Real && string_view(Real).starts_with(OwnFolder + "codezero-");
+  std::free(Real);
+  return Is;
+}
+
+static bool isExecutable(const string &Path) {
+  struct stat Status;
+  return stat(Path.c_str(), &Status) == 0 && S_ISREG(Status.st_mode) &&
+         access(Path.c_str(), X_OK) == 0;
+}
+
+static string search(const string &Command, const string &OwnFolder) {
+  auto Fits = [&](const string &Path) {
+    return isExecutable(Path) && !isOurs(Path, OwnFolder);
   };
   if (Command.find('/') != string::npos)
-    return IsExecutable(Command) ? Command : "";
+    return Fits(Command) ? Command : "";
   const char *Set = std::getenv("PATH");
   const string Folders = Set ? Set : "/bin:/usr/bin";
   for (size_t Begin = 0; Begin <= Folders.size();) {
     const size_t End = std::min(Folders.find(':', Begin), Folders.size());
     string Path = Folders.substr(Begin, End - Begin);
     Path += (Path.empty() || Path.back() == '/' ? "" : "/") + Command;
-    if (IsExecutable(Path))
+    if (Fits(Path))
       return Path;
     Begin = End + 1;
   }
@@ -56,29 +68,26 @@ static string versioned(const char *Name) {
   return string(Name).append("-").append(Version);
 }
 
-static bool fits(const string &Path) {
-  if (Path.ends_with(versioned("")))
-    return true;
-  const Outcome Said = run({Path, "--version"}, {.CaptureOutput = true});
-  return Said.Output.find(string("version ").append(Version) + ".") !=
-         string::npos;
-}
-
-string findCompiler(const Tool &T) {
+string findCompiler(const Tool &T, const string &OwnFolder, string &Failure) {
   const char *Override = std::getenv(T.Variable);
   const Words Names = Override && *Override
                           ? Words{Override}
                           : Words{versioned(T.Command), T.Command};
-  for (const string &Name : Names)
-    if (const string Path = search(Name); !Path.empty() && fits(Path))
+  Failure = string(T.Command).append(" ").append(Version) + " is not installed";
+  for (const string &Name : Names) {
+    const string Path = search(Name, OwnFolder);
+    if (Path.empty())
+      continue;
+    if (Path.ends_with(versioned("")))
       return Path;
+    const string Said =
+        run({Path, "--version"}, {.CaptureOutput = true}).Output;
+    if (Said.find(string("version ").append(Version) + ".") != string::npos)
+      return Path;
+    Failure += " (" + Path + " is " + Said.substr(0, Said.find('\n')) + ")";
+  }
+  Failure += ". Install it with: apt-get install " + versioned(T.Package);
   return "";
-}
-
-string howToInstall(const Tool &T) {
-  return string(T.Command).append(" ").append(Version) +
-         " is not installed. Install it with: apt-get install " +
-         versioned(T.Package);
 }
 
 static bool isOneOf(string_view Word, std::initializer_list<string_view> All) {

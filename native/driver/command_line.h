@@ -10,25 +10,26 @@ namespace codezero::driver {
 
 using Words = std::vector<std::string>;
 
-// A compiler that a driver stands for; codezero/compiler/toolchain.py has the
-// same.
+// A compiler that a driver stands for; codezero/compiler/toolchain.py has them,
+// too.
 struct Tool {
   const char *Driver;   // the name of our command
   const char *Variable; // overrides the search
   const char *Command;  // looked for on PATH, with the version and without
-  const char *Package;  // of Debian, likewise
+  const char *Package;  // of Debian, with the version
   bool TakesOz;
 };
 
-// By the name of our command; clang where it has another.
+// By the name of our command.
 const Tool &toolOf(const std::string &Driver);
 
-// Its path; empty if there is none of LLVM's version that is built in here:
-// another one's -Oz is another baseline.
-std::string findCompiler(const Tool &T);
-
-// A line that says how to install it.
-std::string howToInstall(const Tool &T);
+// The path of a compiler of LLVM's version that is built in here: another one's
+// -Oz is another baseline. Empty if there is none; then Failure says so.
+//
+// OwnFolder: where our commands are. Whatever leads there is not what is looked
+// for.
+std::string findCompiler(const Tool &T, const std::string &OwnFolder,
+                         std::string &Failure);
 
 // Whether there can be something for us to do. To ask clang takes as long as
 // many a job. Always: whatever the level.

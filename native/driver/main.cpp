@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <exception>
 #include <fcntl.h>
 #include <string_view>
 #include <sys/auxv.h>
@@ -78,14 +79,16 @@ void openStandardStreams() {
       open("/dev/null", O_RDWR);
 }
 
-// The path of this program, wherever links to it are; there may be no /proc.
-string thisProgram() {
-  const char *Started =
-      reinterpret_cast<const char *>(getauxval(AT_EXECFN)); // not argv[0]
-  char *Real = Started ? realpath(Started, nullptr) : nullptr;
-  const string Path = Real ? Real : "codezero-cc";
+// The folder of this program, wherever links to it are, with a slash at its
+// end. Empty where that cannot be told.
+string ownFolder() {
+  char *Real = realpath("/proc/self/exe", nullptr);
+  if (!Real) // there is no /proc in some chroots
+    Real =
+        realpath(reinterpret_cast<const char *>(getauxval(AT_EXECFN)), nullptr);
+  const string Path = Real ? Real : "";
   std::free(Real);
-  return Path;
+  return Path.substr(0, Path.rfind('/') + 1);
 }
 
 string currentDirectory() {
@@ -131,37 +134,41 @@ Words environment() {
 // One call of a driver.
 class Call {
 public:
-  Call(string Program, string Name, Words Arguments)
-      : Folder(Program.substr(0, Program.rfind('/') + 1)),
-        T(toolOf(Program.substr(Folder.size()))), Name(std::move(Name)),
-        Arguments(std::move(Arguments)), Compiler(findCompiler(T)) {}
+  Call(string Name, Words Arguments)
+      : Folder(ownFolder()), T(toolOf(CODEZERO_DRIVER)), Name(std::move(Name)),
+        Arguments(std::move(Arguments)),
+        Compiler(findCompiler(T, Folder, NoCompiler)) {}
 
   [[noreturn]] void run();
+  [[noreturn]] void giveUp(const string &Reason);
 
 private:
   // Does what the server says, until there is no more to do. Returns where the
   // server is lost.
   void obey(Connection &Server);
   Outcome runCommand(const Words &Message);
+  int source(); // standard input, which can be read only once, as a file
   void writeFile(const Words &Message);
   [[noreturn]] void becomeClang(const Words &Given, string_view Messages);
-  [[noreturn]] void giveUp(const string &Reason);
   [[noreturn]] void fail(const string &Reason);
 
   const string Folder;
   const Tool &T;
   const string Name; // what the user calls it
   const Words Arguments;
+  string NoCompiler; // why there is none
   const string Compiler;
   int Source = -1; // standard input, once it has been read: a file
 };
 
 void Call::run() {
   if (Compiler.empty())
-    fail(howToInstall(T));
+    fail(NoCompiler);
   if (!mayCompile(Arguments, isSet("CODEZERO_ALWAYS")))
     becomeClang(asTaken(T, Arguments), "");
   cleanUpIfStopped();
+  if (Folder.empty())
+    giveUp("the server is not to be found");
   for (int Try = 0; Try < MostTries; ++Try) {
     string Failure;
     Connection Server = connectToServer(Folder + "codezero-server", Failure);
@@ -174,6 +181,7 @@ void Call::run() {
       obey(Server);
     if (Server.isOutOfTime())
       giveUp("the server does not answer");
+    cleanUp();
     nanosleep(&BetweenTries, nullptr);
   }
   giveUp("the server is lost");
@@ -199,10 +207,12 @@ void Call::obey(Connection &Server) {
       fail(Message[1]);
     } else if (Verb == "run" || Verb == "folder") {
       Outcome Result;
-      if (Verb == "run")
+      if (Verb == "run") {
         Result = runCommand(Message);
-      else
-        Result.Output = temporaryFolder();
+      } else {
+        Result.Output = temporaryFolder(Message[1], toList(Message[2]));
+        Result.Code = Result.Output.empty();
+      }
       if (!Server.send({"done", std::to_string(Result.Code), Result.Output,
                         Result.Messages, Result.Headers}))
         return;
@@ -218,14 +228,13 @@ Outcome Call::runCommand(const Words &Message) {
   for (const string &Option : toList(Message[2])) {
     Options.CaptureOutput |= Option == "output";
     Options.ListsHeaders |= Option == "headers";
-    if (Option == "input")
+    if (Option == "input") {
       Input = fileOf(Message[3]);
-    if (Option == "source") { // it can be read only once
-      if (Source < 0)
-        Source = standardInput();
-      lseek(Source, 0, SEEK_SET);
-      Options.Input = Source;
+      if (Input < 0)
+        return Outcome();
     }
+    if (Option == "source")
+      Options.Input = source();
   }
   if (Input >= 0)
     Options.Input = Input;
@@ -233,6 +242,18 @@ Outcome Call::runCommand(const Words &Message) {
   if (Input >= 0)
     close(Input);
   return Result;
+}
+
+int Call::source() {
+  bool IsBegun = false;
+  if (Source < 0)
+    Source = standardInput(IsBegun);
+  if (Source < 0 && IsBegun)
+    fail(string("standard input: ") + std::strerror(errno));
+  if (Source < 0)
+    becomeClang(asTaken(T, Arguments), ""); // which says the same
+  lseek(Source, 0, SEEK_SET);
+  return Source;
 }
 
 void Call::writeFile(const Words &Message) {
@@ -270,7 +291,13 @@ void Call::fail(const string &Reason) {
 
 int main(int Count, char **Values) {
   openStandardStreams();
-  string Name = Count > 0 ? Values[0] : "codezero-cc";
+  takeSignals();
+  string Name = Count > 0 ? Values[0] : CODEZERO_DRIVER;
   Name = Name.substr(Name.rfind('/') + 1);
-  Call(thisProgram(), Name, Words(Values + (Count > 0), Values + Count)).run();
+  Call This(Name, Words(Values + (Count > 0), Values + Count));
+  try {
+    This.run();
+  } catch (const std::exception &Error) { // memory is short
+    This.giveUp(Error.what());
+  }
 }

@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#include <utility>
 
 namespace codezero::driver {
 
@@ -18,9 +18,11 @@ using std::string_view;
 // The largest file of records, in bytes (records.py).
 static constexpr off_t LargestRecords = off_t(64) << 20;
 
-// The file that is not whole yet, and the folder of temporary files; empty when
-// there is none. A signal may come at any time.
+// The file that is not whole yet, and the folder of temporary files with those
+// that may be in it; no name is there if its first byte is 0. A signal may come
+// at any time.
 static char Unfinished[PATH_MAX + 32], Temporary[PATH_MAX];
+static std::vector<string> InTemporary;
 
 // Does only what a handler of signals may.
 static void removeUnfinished() {
@@ -29,13 +31,9 @@ static void removeUnfinished() {
   Unfinished[0] = 0;
   if (!Temporary[0])
     return;
-  const pid_t Child = fork();
-  if (Child == 0) {
-    execl("/bin/rm", "rm", "-rf", "--", Temporary, nullptr);
-    _exit(1);
-  }
-  if (Child > 0)
-    waitpid(Child, nullptr, 0);
+  for (const string &Path : InTemporary)
+    unlink(Path.c_str());
+  rmdir(Temporary);
   Temporary[0] = 0;
 }
 
@@ -63,15 +61,15 @@ static void setName(char *Name, const string &Path) {
   Name[0] = Path[0];
 }
 
-string temporaryFolder() {
-  if (!Temporary[0]) {
-    const char *Base = std::getenv("TMPDIR");
-    string Path = string(Base && *Base ? Base : "/tmp") + "/codezero-XXXXXX";
-    if (Path.size() >= sizeof Temporary || !mkdtemp(Path.data()))
-      return "";
-    setName(Temporary, Path);
-  }
-  return Temporary;
+string temporaryFolder(const string &Base, std::vector<string> Names) {
+  string Path = Base + "/codezero-XXXXXX";
+  if (Temporary[0] || Path.size() >= sizeof Temporary || !mkdtemp(Path.data()))
+    return "";
+  for (string &Name : Names)
+    Name.insert(0, Path + "/");
+  InTemporary = std::move(Names);
+  setName(Temporary, Path);
+  return Path;
 }
 
 bool isSpecial(const string &Path) {

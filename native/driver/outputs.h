@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace codezero::driver {
 
@@ -14,8 +15,13 @@ void cleanUpIfStopped();
 // Removes what is not for its user to see. It can be called more than once.
 void cleanUp();
 
-// A folder for files that one job makes for another; empty if there is none.
-std::string temporaryFolder();
+// A folder of this program's own, for files that one job makes for another.
+// Empty if it cannot be made.
+//
+// Base: where. Names: of the files that there will be in it, and that go with
+// it.
+std::string temporaryFolder(const std::string &Base,
+                            std::vector<std::string> Names);
 
 // Whether it is standard output, a device or the like, which is not to be
 // replaced.

@@ -1,14 +1,14 @@
 #include "process.h"
 
 #include <cerrno>
+#include <csignal>
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
+#include <utility>
 
 namespace codezero::driver {
 
@@ -64,23 +64,50 @@ static bool append(int Number, string_view Contents) {
 
 int fileOf(string_view Contents) {
   const int Number = inMemory();
-  append(Number, Contents);
-  lseek(Number, 0, SEEK_SET);
-  return Number;
+  if (Number >= 0 && append(Number, Contents) &&
+      lseek(Number, 0, SEEK_SET) == 0)
+    return Number;
+  close(Number);
+  return -1;
 }
 
-int standardInput() {
+int standardInput(bool &IsBegun) {
   const int Number = inMemory();
   char Part[1 << 16];
-  for (;;) {
+  while (Number >= 0) {
     const ssize_t Read = read(0, Part, sizeof Part);
     if (Read < 0 && errno == EINTR)
       continue;
+    if (Read == 0 && lseek(Number, 0, SEEK_SET) == 0)
+      return Number;
+    IsBegun |= Read > 0;
     if (Read <= 0 || !append(Number, {Part, size_t(Read)}))
       break;
   }
-  lseek(Number, 0, SEEK_SET);
-  return Number;
+  const int Error = errno;
+  close(Number);
+  errno = Error;
+  return -1;
+}
+
+// How signals were given to this program.
+static struct {
+  bool Known = false;
+  void (*OfChildren)(int) = SIG_DFL;
+  void (*OfLargeFiles)(int) = SIG_DFL;
+} Given;
+
+void takeSignals() {
+  Given.OfChildren = signal(SIGCHLD, SIG_DFL);
+  Given.OfLargeFiles = signal(SIGXFSZ, SIG_IGN);
+  Given.Known = true;
+}
+
+static void giveSignalsBack() {
+  if (!Given.Known)
+    return;
+  signal(SIGCHLD, Given.OfChildren);
+  signal(SIGXFSZ, Given.OfLargeFiles);
 }
 
 static std::vector<char *> pointersTo(const std::vector<string> &Words) {
@@ -91,28 +118,48 @@ static std::vector<char *> pointersTo(const std::vector<string> &Words) {
   return Pointers;
 }
 
+// In the process that is to be the command.
+[[noreturn]] static void beCommand(const std::vector<char *> &Words, int Input,
+                                   int Output, int Messages, int Headers,
+                                   pid_t Parent) {
+  prctl(PR_SET_PDEATHSIG, SIGTERM); // it has nobody to work for then
+  if (getppid() != Parent)
+    _exit(127);
+  const int Nothing = Input < 0 ? open("/dev/null", O_RDONLY) : -1;
+  // Headers last: one of the others may have this number here.
+  const std::pair<int, int> Files[] = {{Input < 0 ? Nothing : Input, 0},
+                                       {Output, 1},
+                                       {Messages, 2},
+                                       {Headers, 3}};
+  for (const auto &[From, To] : Files) {
+    if (From < 0)
+      continue;
+    if (From == To)
+      fcntl(To, F_SETFD, 0);
+    else if (dup2(From, To) < 0)
+      _exit(127);
+  }
+  if (Nothing > 3)
+    close(Nothing);
+  giveSignalsBack();
+  execv(Words.front(), Words.data());
+  _exit(127);
+}
+
 Outcome run(const std::vector<string> &Command, RunOptions Options) {
   const File Output(Options.CaptureOutput ? inMemory() : -1);
   const File Messages(inMemory());
   const File Headers(Options.ListsHeaders ? inMemory() : -1);
-  posix_spawn_file_actions_t Files;
-  posix_spawn_file_actions_init(&Files);
-  if (Options.Input >= 0)
-    posix_spawn_file_actions_adddup2(&Files, Options.Input, 0);
-  else
-    posix_spawn_file_actions_addopen(&Files, 0, "/dev/null", O_RDONLY, 0);
-  if (Options.CaptureOutput)
-    posix_spawn_file_actions_adddup2(&Files, Output.number(), 1);
-  posix_spawn_file_actions_adddup2(&Files, Messages.number(), 2);
-  // Last: one of the others may have this number here.
-  if (Options.ListsHeaders)
-    posix_spawn_file_actions_adddup2(&Files, Headers.number(), 3);
-  pid_t Child;
   Outcome Result;
-  const int Failed = posix_spawn(&Child, Command.front().c_str(), &Files,
-                                 nullptr, pointersTo(Command).data(), environ);
-  posix_spawn_file_actions_destroy(&Files);
-  if (Failed)
+  if (Messages.number() < 0 || (Options.CaptureOutput && Output.number() < 0) ||
+      (Options.ListsHeaders && Headers.number() < 0))
+    return Result;
+  const std::vector<char *> Words = pointersTo(Command);
+  const pid_t Parent = getpid(), Child = fork();
+  if (Child == 0)
+    beCommand(Words, Options.Input, Output.number(), Messages.number(),
+              Headers.number(), Parent);
+  if (Child < 0)
     return Result;
   int Status;
   while (waitpid(Child, &Status, 0) < 0)
@@ -129,6 +176,7 @@ Outcome run(const std::vector<string> &Command, RunOptions Options) {
 void become(const string &Program, const std::vector<string> &Arguments) {
   std::vector<string> Words = {Program};
   Words.insert(Words.end(), Arguments.begin(), Arguments.end());
+  giveSignalsBack();
   execv(Program.c_str(), pointersTo(Words).data());
 }
 

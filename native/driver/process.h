@@ -21,7 +21,12 @@ struct Outcome {
   std::string Headers;
 };
 
-// Runs a command until it ends.
+// Signals are as a program of C's library expects them from here on: it hears
+// of its children, and of a file that is too large by errno. Other programs
+// have them as this one was given them.
+void takeSignals();
+
+// Runs a command until it ends. It does not outlive this program.
 Outcome run(const std::vector<std::string> &Command, RunOptions Options);
 
 // Lets a program take the place of this one; returns if that fails.
@@ -31,7 +36,8 @@ void become(const std::string &Program,
 // An open file in memory with some contents, to be read from the beginning.
 int fileOf(std::string_view Contents);
 
-// All of standard input, as such a file.
-int standardInput();
+// All of standard input, as such a file; negative, with errno, where that
+// cannot be read. IsBegun: whether some of it has been.
+int standardInput(bool &IsBegun);
 
 } // namespace codezero::driver

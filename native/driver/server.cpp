@@ -22,7 +22,7 @@ using std::string;
 static constexpr int StartSeconds = 60;
 static constexpr timespec BetweenTries = {0, 5'000'000};
 // Paths of sockets are short (sun_path in sys/un.h).
-static constexpr size_t LongestBase = 80;
+static constexpr size_t LongestBase = 72;
 // As messages.py has it.
 static constexpr uint64_t Longest = uint64_t(1) << 30, MostParts = 16;
 
@@ -176,15 +176,16 @@ static int tryToConnect(const string &Path, string &Failure) {
 [[noreturn]] static void beServer(const string &Program, const string &Path,
                                   int Lock) {
   setsid(); // Ctrl-C is for the build
-  const int Nothing = open("/dev/null", O_RDONLY);
+  const int Nothing = open("/dev/null", O_RDWR);
   const int Log =
       open((Path + ".log").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   dup2(Nothing, 0);
-  dup2(Log, 1);
-  dup2(Log, 2);
+  dup2(Log < 0 ? Nothing : Log, 1);
+  dup2(Log < 0 ? Nothing : Log, 2);
   // What others have left open here is not the server's to keep, such as a pipe
   // of which someone waits for the end.
   dup2(Lock, 3);
+  fcntl(3, F_SETFD, 0); // where it was 3 before
   if (close_range(4, ~0U, 0) != 0)
     for (int Number = 4; Number < 1024; ++Number)
       close(Number);
@@ -234,9 +235,11 @@ static double now() {
 
 Connection connectToServer(const string &Program, string &Failure) {
   Failure.clear();
-  const string Folder = folderOfSocket();
-  const string Path =
-      Folder + "/cc-" + hash(identity(Program) + " " + fileSystems());
+  const char *Set = std::getenv("PYTHONPATH");
+  const string Folder = folderOfSocket(), Search = Set ? Set : "";
+  const string Path = Folder + "/cc-" +
+                      hash(CODEZERO_VERSION " " + identity(Program) + " " +
+                           fileSystems() + " " + Search);
   if (!prepare(Folder, Failure))
     return Connection(-1);
   const double Deadline = now() + StartSeconds;
