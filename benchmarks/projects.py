@@ -97,7 +97,13 @@ PROJECTS = (
         ("src/liblzma/.libs/liblzma.a", "src/xz/xz"),
         f"{CONFIGURE} --disable-doc --disable-nls",
     ),
-    Project("pcre2", (".libs/libpcre2-8.a",)),
+    Project(
+        "pcre2",
+        (".libs/libpcre2-8.a",),
+        # pcre2grep and a program that it starts write as one of them comes first: one test fails
+        # now and then, with clang's as well.
+        test="for run in 1 2 3; do make -j{jobs} check && exit; done; exit 1",
+    ),
     Project(
         "gzip",
         ("gzip",),

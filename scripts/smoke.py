@@ -55,6 +55,14 @@ with tempfile.TemporaryDirectory() as directory:
     subprocess.run(command, check=True, env=environment)
     assert output.stat().st_size > 0
 
+    # The drivers are programs of their own, and say what they need.
+    driver = Path(sys.prefix, "bin", "codezero-cc")
+    done = subprocess.run(
+        [driver, "-Oz", "-c", path], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "clang 22 is not installed" in done.stderr, done.stderr
+    driver.with_name("codezero-server").stat()
+
 import gymnasium  # noqa: E402 (after the parts that need nothing else)
 
 module_bytes = SOURCE.format(triple=TRIPLES[0]).encode()
