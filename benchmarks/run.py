@@ -40,6 +40,7 @@ def main() -> None:
         vector_environment()
         start_up()
         against_clang(folder)
+        drivers(folder)
 
 
 def load(name: str) -> Program:
@@ -263,6 +264,37 @@ def against_clang(folder: Path) -> None:
         ratios.append(median_seconds(ours, times=3) / median_seconds(clang))
     value = f"{statistics.median(ratios):.1f}x"
     report("codezero optimize over clang -Oz, median of C examples", value, "at most 4x")
+
+
+def drivers(folder: Path) -> None:
+    """``codezero-cc`` over clang, each a process, source to object."""
+    driver, clang = str(Path(sys.executable).parent / "codezero-cc"), CLANG.require()
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)  # a server of its own
+    os.environ["CODEZERO_CACHE"] = str(folder / "cache")
+    os.environ["CODEZERO_RECORDS"] = "off"
+    kinds = {
+        "left": ("codezero-cc over clang, of what is clang's", "1x"),
+        "new": ("codezero-cc over clang -Oz, of what it has never compiled", "at most 4x"),
+        "changed": ("the same, where a comment in a header has changed", "at most 1.1x"),
+        "known": ("the same, where nothing has", "at most 1.1x"),
+    }
+    ratios: dict[str, list[float]] = {kind: [] for kind in kinds}
+    header, output = folder / "changed.h", str(folder / "driven.o")
+    for source in sorted(EXAMPLES.glob("*.c")):
+        rest = ["-include", str(header), "-c", str(source), "-o", output]
+        header.write_text("")
+        at_oz = median_seconds([clang, "-Oz", *rest])
+        ratios["left"].append(median_seconds([driver, *rest]) / median_seconds([clang, *rest]))
+        for kind, times in (("new", 1), ("changed", 10), ("known", 10)):
+            seconds = []
+            for number in range(times):
+                if kind != "known":
+                    header.write_text(f"// {kind} {number} {source}\n")
+                    time.sleep(0.2)  # what has just changed is not trusted to stay
+                seconds.append(median_seconds([driver, "-Oz", *rest], times=1))
+            ratios[kind].append(statistics.median(seconds) / at_oz)
+    for kind, (what, target) in kinds.items():
+        report(what, f"{statistics.median(ratios[kind]):.2f}x", target)
 
 
 def median_seconds(command: list[str], times: int = 10) -> float:
