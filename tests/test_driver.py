@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import tempfile
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -285,8 +291,8 @@ def test_what_clang_generates_is_kept_as_well(
 def test_the_time_and_files_that_are_not_listed(builder: Builder, tmp_path: Path) -> None:
     cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
     (tmp_path / "data").write_text("one")
-    (tmp_path / "a.c").write_text(f'__asm__(".data\\n.incbin \\"{tmp_path}/data\\"\\n");\n')
-    (tmp_path / "b.c").write_text("const char *t = __TIME__;\n")
+    (tmp_path / "a.c").write_text(f'__asm__(".data\\n.INCBIN \\"{tmp_path}/data\\"\\n");\n')
+    (tmp_path / "b.c").write_text("const char *t = __TI\\\nME__;\n")
     for path in tmp_path.glob("*.c"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     time.sleep(0.2)
@@ -573,6 +579,110 @@ def test_dependencies_to_a_pipe(builder: Builder, tmp_path: Path) -> None:
         assert done.returncode == 0 and not done.stderr
         said.append(done.stdout)
     assert said[0] == said[1] != b""
+
+
+def test_flags_that_can_be_read_only_once(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("#ifndef X\n#define X 1\n#endif\nint f(void) { return X; }\n")
+    flags = "@<(echo -DX=77)"
+    for words in (f"-Os -c a.c {flags}", f"-O2 -c a.c {flags}", "-Oz -c a.c @/dev/stdin < flags"):
+        (tmp_path / "flags").write_text("-DX=77")
+        objects = []
+        for compiler in (CC, CLANG.require()):
+            done = builder.run("bash", "-c", f"{compiler} {words.replace('a.c', 'a.c -o a.o', 1)}")
+            assert done.returncode == 0, done.stderr.decode()
+            objects.append((tmp_path / "a.o").read_bytes())
+        assert objects[0] == objects[1]
+
+
+def test_flags_that_are_clangs_alone(builder: Builder, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "vm.c", tmp_path / "a.c")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "x.c").write_text("int f(void) { return 1; }\n")
+    for words in (["-Os", "--optimize=3", "-c", "a.c"], ["-Oz", "--optimize=2", "-c", "a.c"]):
+        builder.cc(*words, "-o", "a.o")
+        builder.run(CLANG.require(), *words, "-o", "b.o")
+        assert (tmp_path / "a.o").read_bytes() == (tmp_path / "b.o").read_bytes()
+    elsewhere = ["-working-directory", str(tmp_path / "sub"), "-Oz", "-MD", "-c", "x.c"]
+    builder.cc(*elsewhere, "-o", "x.o")
+    assert {path.name for path in (tmp_path / "sub").iterdir()} == {"x.c", "x.o", "x.d"}
+    said = tmp_path / "said"
+    builder.cc("-Oz", "-c", "a.c", CC_PRINT_OPTIONS="1", CC_PRINT_OPTIONS_FILE=str(said))
+    assert "-cc1" in said.read_text()
+
+
+def test_temporary_files_are_where_clangs_are(builder: Builder, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.c").write_text(f"int {name}(void) {{ return 1; }}\n")
+    (tmp_path / "m.c").write_text('#warning "look"\nint main(void) { return 0; }\n')
+    builder.environment.pop("TMPDIR", None)
+    folders = {name: tmp_path / name.lower() for name in ("TMP", "TEMP", "TEMPDIR")}
+    for folder in folders.values():
+        folder.mkdir()
+    for some in (("TMP", "TEMP"), ("TEMPDIR",)):
+        chosen = {name: str(folders[name]) for name in some}
+        for reader in ("cat", "true"):  # of which the latter ends before there is a message
+            command = f"{CC} -Oz a.c b.c m.c -o p 2>&1 | {reader}"
+            builder.run("bash", "-c", command, **chosen)
+        assert not [path for folder in folders.values() for path in folder.iterdir()]
+
+
+def test_what_is_in_shared_memory_is_a_file(builder: Builder) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        source = Path(folder) / "vm.c"
+        shutil.copy(EXAMPLES / "vm.c", source)
+        builder.cc("-Oz", f"-I{folder}", "-c", source, "-o", f"{folder}/a.o")
+        assert builder.last_record().source == str(source)
+
+
+def test_a_dependency_file_that_is_a_link(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int f(void) { return 1; }\n")
+    os.utime(tmp_path / "a.c", (1_000_000_000, 1_000_000_000))
+    (tmp_path / "link.d").symlink_to("real.d")
+    time.sleep(0.2)
+    cache = {"CODEZERO_CACHE": str(tmp_path / "cache")}
+    for _ in range(2):
+        (tmp_path / "real.d").unlink(missing_ok=True)
+        builder.cc("-Oz", "-MD", "-MF", "link.d", "-c", "a.c", **cache)
+        assert (tmp_path / "link.d").is_symlink() and "a.c" in (tmp_path / "real.d").read_text()
+    assert builder.last_record().cached
+
+
+def test_no_record_of_what_clang_has_made(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int f(int x) { return x * 3 + x; }\n")
+    (tmp_path / "bad.c").write_text("int f( {\n")
+    assert builder.run(CC, "-Oz", "-c", "a.c", "bad.c").returncode == 1
+    assert not builder.records.exists()
+
+
+def test_a_runtime_folder_that_is_relative(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    builder.run(CC, "-Oz", "-c", EXAMPLES / "vm.c", XDG_RUNTIME_DIR="run", CODEZERO_STRICT="1")
+    assert not list((tmp_path / "run").iterdir()) and builder.last_record().size > 0
+
+
+def test_a_socket_that_is_gone_keeps_no_one_waiting(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int f(int x) { return x; }\n")
+    builder.cc("-Oz", "-c", "a.c")
+    (path,) = (each for each in (builder.runtime / "codezero").iterdir() if each.is_socket())
+    with socket.socket(socket.AF_UNIX) as idle:
+        idle.connect(str(path))
+        path.unlink()
+        began = time.monotonic()
+        builder.cc("-Oz", "-c", "a.c", CODEZERO_STRICT="1")
+        assert time.monotonic() - began < 20
+
+
+def test_fortran_at_a_terminal(builder: Builder, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "heat.f90", tmp_path / "a.f90")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [str(FC), "-Oz", "-c", "a.f90"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=builder.environment, stderr=theirs)
+    assert process.wait(60) == 0
+    os.close(theirs)
+    os.close(ours)
+    record = builder.last_record()
+    assert record.looked_at and record.size < record.baseline
 
 
 def test_limits_and_signals_of_the_build(builder: Builder, tmp_path: Path) -> None:

@@ -148,11 +148,11 @@ class Compilations:
         """What an object is made of: bitcode, flags, and what we are."""
         compiler = os.stat(task.flags[0])
         identity = task.flags[0], compiler.st_size, compiler.st_mtime_ns
-        what = json.dumps([self._version, task.flags, identity, _of_choice(task.settings)])
+        what = json.dumps([self.version, task.flags, identity, _of_choice(task.settings)])
         return hashlib.blake2b(what.encode() + task.bitcode, digest_size=20).hexdigest()
 
     @cached_property
-    def _version(self) -> str:
+    def version(self) -> str:
         """Of all that decides what is made of a program."""
         folder = agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL))
         digest = hashlib.blake2b(f"{__version__} {LLVM_VERSION}".encode(), digest_size=16)

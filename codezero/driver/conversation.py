@@ -7,6 +7,7 @@ is written before it is whole.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -40,13 +41,17 @@ from codezero.driver.messages import (
     receive,
     send,
 )
-from codezero.driver.seen import Results, key_of
+from codezero.driver.seen import Results, key_of, tell_all
 from codezero.driver.settings import OFF, DriverSettings
 from codezero.errors import CodeZeroError
 from codezero.files import is_special
 
 TOOLS = {"codezero-cc": CLANG, "codezero-c++": CLANGXX, "codezero-flang": FLANG}
 LEVELS = frozenset(("-O", "-O0", "-O1", "-O2", "-O3", "-Og", "-Os", "-Oz", "-Ofast"))
+TEMPORARY = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")
+"""Variables that say where LLVM has temporary files, in its order."""
+_IS_ANOTHER_HERE = re.compile(r"/dev/(std(in|out|err)|fd/|tty)|/proc/(thread-)?(self|\d)")
+"""What can be read only once, or is another file for whoever opens it."""
 NOT_AT_OZ = LEVELS | {"-vectorize-loops"}
 """What a driver tells flang by the level."""
 
@@ -102,15 +107,17 @@ class _Conversation:
         self._began = time.time()
         self._key = ""
         """What the compilation is known by, if its words tell what comes of it."""
+        self._lines: list[tuple[bytes, bytes]] = []
+        """Records of what the driver has written, which are kept when all is done."""
 
     def run(self) -> NoReturn:
         """Have the driver do what its user asks for. Raises `_Over`."""
-        if not any(word.startswith("@") or word.endswith("=native") for word in self._arguments):
-            self._key = key_of(self._question, self._settings)
+        if tell_all(self._arguments):
+            self._key = key_of(self._question, self._settings, self._compilations.version)
         known = self._compilations.known(self._key, self._settings)
         if known.results is not None:
             self._write(known.results, known.object, {**(known.record or {}), "cached": True})
-            self._end(b"finish", known.results.messages.encode("latin-1"))
+            self._finish(known.results.messages.encode("latin-1"))
         arguments = self._arguments
         if self._all_are_here() and (self._settings.always or level_of(arguments) in SIZE_LEVELS):
             arguments = _at_oz(arguments)
@@ -127,12 +134,17 @@ class _Conversation:
         messages = jobs.messages
         for job in jobs.commands:
             messages += self._do(tuple(names.get(word, word) for word in job), jobs)
+        self._finish(messages)
+
+    def _finish(self, messages: bytes) -> NoReturn:
+        for file, line in self._lines:
+            send(self._connection, b"record", file, line)
         self._end(b"finish", messages)
 
     def _all_are_here(self) -> bool:
-        """Whether clang reads no more flags than the words that it is given."""
+        """Whether `level_of` tells clang's level: there are other ways to give one."""
         return "CCC_OVERRIDE_OPTIONS" not in self._question.environment and not any(
-            word.startswith("@") for word in self._arguments
+            word.startswith(("@", "--optimize")) for word in self._arguments
         )
 
     def _are_ours(self, jobs: Sequence[tuple[str, ...]]) -> bool:
@@ -158,7 +170,7 @@ class _Conversation:
             # What can be read only once, or is another file for us.
             if job[-1] != "-" and is_special(self._question.path(job[-1])):
                 self._leave_to_clang()
-            if any(word.startswith(("/dev/", "/proc/")) and word != os.devnull for word in job):
+            if any(_IS_ANOTHER_HERE.match(word) for word in job) or "-working-directory" in job:
                 self._leave_to_clang()
             for word in job:
                 reason = objection(word, only_object=False)
@@ -173,8 +185,8 @@ class _Conversation:
 
     def _folder(self) -> str:
         """Where clang's driver has files that one job makes for another."""
-        variables = map(self._question.environment.get, ("TMPDIR", "TEMP", "TMP"))
-        return next(filter(None, variables), "/tmp").rstrip("/")
+        variables = map(self._question.environment.get, TEMPORARY)
+        return next(filter(None, variables), "/tmp").rstrip("/") or "/"
 
     def _temporary(self, jobs: Sequence[tuple[str, ...]]) -> list[str]:
         """Those files, whose names it has made up."""
@@ -206,14 +218,17 @@ class _Conversation:
         if listed is not None:
             names = [source, *jobs.configuration, *os.fsdecode(front_end.headers).splitlines()]
             files = list(dict.fromkeys(map(self._question.path, names)))
+            if any(map(_IS_ANOTHER_HERE.match, files)):
+                self._leave_to_clang()
         name, flags = records.as_text(source), back_end_command(job)
         task = Task(name, front_end.output, flags, files, self._settings)
         clang = _ClangOf(self, job, front_end)
         try:
             made = self._compilations.make(task, clang)
         except _Warned:
+            messages = self._run_clang(job)
             self._record(job, {"reason": "clang warns as it generates code"})
-            return self._run_clang(job)
+            return messages
         except CodeZeroError as failure:
             level = f"{self._tool.name} {self._tool.size_level}"
             note = self._note(f"{source}: {failure}", f"the object is what {level} makes")
@@ -288,21 +303,23 @@ class _Conversation:
         """Have the driver write what there is."""
         if results.dependency_file is not None:
             path, text = results.dependency_file
-            send(self._connection, b"write", os.fsencode(path), text.encode("latin-1"), b"", b"")
-        line = self._line(results.output, results.source, record)
-        send(self._connection, b"write", os.fsencode(results.output), data, *line)
+            path = os.path.realpath(self._question.path(path))  # clang writes through a link
+            send(self._connection, b"write", os.fsencode(path), text.encode("latin-1"))
+        send(self._connection, b"write", os.fsencode(results.output), data)
+        self._keep_line(results.output, results.source, record)
 
-    def _line(self, output: str, source: str, record: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """A record, and the file for it."""
-        if self._settings.records == OFF:
-            return b"", b""
-        output, source = (os.path.normpath(self._question.path(name)) for name in (output, source))
-        line = records.to_line(output, source, record)
-        return os.fsencode(self._settings.records), line
+    def _keep_line(self, output: str, source: str, record: Mapping[str, Any]) -> None:
+        """A record of an object, for when all is done."""
+        if self._settings.records != OFF:
+            output, source = (
+                os.path.normpath(self._question.path(name)) for name in (output, source)
+            )
+            line = records.to_line(output, source, record)
+            self._lines.append((os.fsencode(self._settings.records), line))
 
     def _record(self, job: Sequence[str], record: Mapping[str, Any]) -> None:
-        """A record of an object that clang writes."""
-        send(self._connection, b"record", *self._line(value_of(job, "-o"), job[-1], record))
+        """The same of one that clang writes."""
+        self._keep_line(value_of(job, "-o"), job[-1], record)
 
     def _leave_to_clang(self, job: Sequence[str] = (), reason: str = "") -> NoReturn:
         """Let clang do all of it: with its messages, and its exit code. Raises `_Over`.
@@ -311,8 +328,11 @@ class _Conversation:
             job: what cannot be done here.
             reason: why.
         """
+        self._lines = []  # clang makes all objects once more
         if job:
             self._record(job, {"reason": reason})
+            for file, line in self._lines:
+                send(self._connection, b"record", file, line)
         self._end(b"clang", pack_list(as_taken(self._arguments, self._tool)), b"")
 
     def give_up(self, reason: str) -> None:

@@ -19,9 +19,8 @@ The server says what to do:
   as standard input. The driver answers ``done``;
 - ``folder``: a folder, in which to make one of its own; the list of files that there will be in it,
   and that go with it. It answers ``done``, with the path in place of standard output;
-- ``write``: a path; contents; the file of records and a line for it, or two empty parts. Where it
-  cannot be written, clang has the last word;
-- ``record``: the file of records and a line for it, or two empty parts;
+- ``write``: a path, and contents. Where it cannot be written, clang has the last word;
+- ``record``: the file of records, and a line for it;
 - ``finish``: messages for standard error. That is all;
 - ``clang``: a list of words, for clang to do in the driver's place; messages. That is all;
 - ``error``: what is wrong. That is all.
@@ -86,7 +85,7 @@ class Question(NamedTuple):
         if verb != b"question":
             raise ValueError(f"{verb!r} is no question")
         name, driver, directory, compiler, identity = map(os.fsdecode, texts)
-        environment = dict(variable.split("=", 1) for variable in unpack_list(variables))
+        environment = dict(each.split("=", 1) for each in unpack_list(variables) if "=" in each)
         return Question(
             *(name, driver, directory, compiler, identity),
             tuple(unpack_list(terminal)),

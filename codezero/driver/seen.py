@@ -20,12 +20,14 @@ from codezero.driver.cache import Message, ObjectCache
 from codezero.driver.messages import Question
 from codezero.driver.settings import DriverSettings
 
+# A line may go on after a backslash, in the middle of a word.
+_GOES_ON = re.compile(rb"\\[ \t]*\r?\n")
 _DEPENDS_ON_MORE = re.compile(rb"__(DATE|TIME|TIMESTAMP)__|#\s*embed|__has_embed")
 """In a file that is read: what comes of it depends on the time, or on files that are not listed."""
 _DEPENDS_ON_ABSENCE = b"__has_include"
 """In a file that is not of the system: what comes of it depends on files that there are not."""
-SYSTEM = "/usr/"
-_READS_MORE_LATER = re.compile(rb"\.inc(bin|lude)\b")
+SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/local/include/")
+_READS_MORE_LATER = re.compile(rb"\.inc(bin|lude)\b", re.IGNORECASE)
 """In a file that is read: an assembler directive, by which code generation reads another."""
 
 
@@ -113,40 +115,65 @@ class Seen:
 
     def _facts(self, path: str) -> _Facts | None:
         try:
-            s = os.stat(path)
-            if not stat.S_ISREG(s.st_mode):
-                return None
-            status = s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
+            found = os.stat(path)
+            status = _status(found)
             with self._lock:
                 known = self._known.get(path)
             if known is not None and known.status == status:
                 return known
+            if not stat.S_ISREG(found.st_mode):
+                return None
             with open(path, "rb") as file:
                 contents = file.read()
+                if _status(os.fstat(file.fileno())) != status:
+                    return None  # it is being written
         except OSError:
             return None
+        contents_in_lines = _GOES_ON.sub(b"", contents)
         facts = _Facts(
             status,
             hashlib.blake2b(contents, digest_size=16).hexdigest(),
-            not _DEPENDS_ON_MORE.search(contents)
-            and (path.startswith(SYSTEM) or _DEPENDS_ON_ABSENCE not in contents),
-            _READS_MORE_LATER.search(contents) is not None,
+            not _DEPENDS_ON_MORE.search(contents_in_lines)
+            and (
+                os.path.realpath(path).startswith(SYSTEM)
+                or _DEPENDS_ON_ABSENCE not in contents_in_lines
+            ),
+            _READS_MORE_LATER.search(contents_in_lines) is not None,
         )
         with self._lock:
             self._known[path] = facts
         return facts
 
 
+def _status(of: os.stat_result) -> tuple[int, ...]:
+    return of.st_dev, of.st_ino, of.st_size, of.st_mtime_ns, of.st_ctime_ns
+
+
+def tell_all(arguments: Sequence[str]) -> bool:
+    """Whether a compilation's words, and the files that it reads, tell what comes of it."""
+    return not any(
+        word.startswith("@")
+        or word.endswith("=native")
+        or _DEPENDS_ON_MORE.search(os.fsencode(word))
+        or _DEPENDS_ON_ABSENCE in os.fsencode(word)
+        for word in arguments
+    )
+
+
 _SAYS_WHERE = ("CODEZERO_", "XDG_", "TMPDIR", "TEMP", "TMP")
 """What variables begin with that are settings of ours, or say where things are kept."""
 
 
-def key_of(question: Question, settings: DriverSettings) -> str:
-    """What a compilation is known by: all that it depends on but the contents of files."""
+def key_of(question: Question, settings: DriverSettings, version: str) -> str:
+    """What a compilation is known by: all that it depends on but the contents of files.
+
+    Args:
+        version: of what decides what is made of a program.
+    """
     environment = question.environment.items()
     text = json.dumps(
         [
-            *(question.directory, question.compiler, question.identity),
+            *(version, question.directory, question.compiler, question.identity),
             *(question.terminal, question.arguments),
             sorted(item for item in environment if not item[0].startswith(_SAYS_WHERE)),
             settings._replace(records=""),  # which makes no difference

@@ -21,6 +21,8 @@ from codezero.driver.messages import Gone
 
 IDLE_SECONDS = 60.0
 """Without a compilation, after which the server ends."""
+LOCK = 3
+"""The file that is locked for as long as it is open in this process."""
 WAITING = 256
 """Drivers that may wait to be heard."""
 
@@ -41,6 +43,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.compilations = Compilations()
         self._lock = threading.Lock()
         self._active = 0
+        self._has_lock = True
         self._last = time.monotonic()
 
     def serve_until_idle(self) -> None:
@@ -49,6 +52,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             time.monotonic() - self._last < IDLE_SECONDS and self._can_be_found()
         ):
             self.handle_request()
+            if self._has_lock and not self._can_be_found():
+                os.close(LOCK)  # drivers may start another server, while this one ends its work
+                self._has_lock = False
 
     def server_close(self) -> None:
         if self._can_be_found():
@@ -85,8 +91,7 @@ class _Conversation(socketserver.BaseRequestHandler):
 def main() -> NoReturn:
     """The command ``codezero-server``, which drivers start.
 
-    Serves on the socket that is named. A lock is held for as long as this process lives, in a file
-    that is open in it.
+    Serves on the socket that is named. `LOCK` is held.
     """
     (path,) = sys.argv[1:]
     os.chdir("/")  # not to keep a folder from being removed

@@ -53,8 +53,9 @@ class DriverSettings(NamedTuple):
         }
         settings = defaults._replace(**given)
         cache = settings.cache or _home("XDG_CACHE_HOME", ".cache", environment)
-        kept = _home("XDG_STATE_HOME", ".local/state", environment)
-        records = settings.records or os.path.join(kept, "objects.jsonl")
+        records = settings.records or os.path.join(
+            _home("XDG_STATE_HOME", ".local/state", environment), "objects.jsonl"
+        )
         return settings._replace(
             cache=cache if cache == OFF else _absolute(cache, directory),
             records=records if records == OFF else _absolute(records, directory),
@@ -104,6 +105,11 @@ def _absolute(path: str, directory: str | None) -> str:
 
 def _home(variable: str, default: str, environment: Mapping[str, str]) -> str:
     """A folder of ours, where the XDG base directory specification wants it."""
-    home = environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
-    base = environment.get(variable) or os.path.join(home, default)
+    base = environment.get(variable)
+    if not base:
+        try:
+            home = environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # as in a container with another's number
+            home = "/"
+        base = os.path.join(home, default)
     return os.path.join(base, "codezero")

@@ -19,9 +19,9 @@ using std::string_view;
 static constexpr string_view Version = TO_STRING(CODEZERO_LLVM_MAJOR);
 
 static constexpr Tool Tools[] = {
-    {"codezero-cc", "CODEZERO_CLANG", "clang", "clang", true},
-    {"codezero-c++", "CODEZERO_CLANGXX", "clang++", "clang", true},
-    {"codezero-flang", "CODEZERO_FLANG", "flang", "flang", false},
+    {"codezero-cc", "CODEZERO_CLANG", "clang", "clang", "clang", true},
+    {"codezero-c++", "CODEZERO_CLANGXX", "clang++", "clang++", "clang", true},
+    {"codezero-flang", "CODEZERO_FLANG", "flang", "flang-new", "flang", false},
 };
 
 const Tool &toolOf(const string &Driver) {
@@ -31,12 +31,15 @@ const Tool &toolOf(const string &Driver) {
   return Tools[0];
 }
 
-static bool isOurs(const string &Path, const string &OwnFolder) {
+static string realPath(const string &Path) {
   char *Real = realpath(Path.c_str(), nullptr);
-  const bool Is =
-      Real && string_view(Real).starts_with(OwnFolder + "codezero-");
+  const string Found = Real ? Real : "";
   std::free(Real);
-  return Is;
+  return Found;
+}
+
+static bool isOurs(const string &Path, const string &OwnFolder) {
+  return realPath(Path).starts_with(OwnFolder + "codezero-");
 }
 
 static bool isExecutable(const string &Path) {
@@ -70,15 +73,16 @@ static string versioned(const char *Name) {
 
 string findCompiler(const Tool &T, const string &OwnFolder, string &Failure) {
   const char *Override = std::getenv(T.Variable);
-  const Words Names = Override && *Override
-                          ? Words{Override}
-                          : Words{versioned(T.Command), T.Command};
+  const Words Names = Override && *Override ? Words{Override}
+                                            : Words{versioned(T.Command),
+                                                    T.Command, T.OtherCommand};
   Failure = string(T.Command).append(" ").append(Version) + " is not installed";
   for (const string &Name : Names) {
     const string Path = search(Name, OwnFolder);
     if (Path.empty())
       continue;
-    if (Path.ends_with(versioned("")))
+    if (Path.ends_with(versioned("")) ||
+        realPath(Path).ends_with(versioned("")))
       return Path;
     const string Said =
         run({Path, "--version"}, {.CaptureOutput = true}).Output;
@@ -116,6 +120,16 @@ static bool makesNoObject(string_view Word) {
 // Whether a word may be a source, or say that another is: as clang's driver
 // tells languages by suffixes (clang/lib/Driver/Types.cpp), whatever their
 // case.
+// Whether flags are in what can be read only once, or is open here: clang has
+// to be the first to read it.
+static bool isReadOnce(string_view Word) {
+  struct stat Status;
+  return Word.starts_with('@') &&
+         (beginsWithOneOf(Word, {"@/dev/", "@/proc/"}) ||
+          (stat(string(Word.substr(1)).c_str(), &Status) == 0 &&
+           !S_ISREG(Status.st_mode)));
+}
+
 static bool mayBeSource(string_view Word) {
   if (Word == "-" || beginsWithOneOf(Word, {"-x", "--language", "@"}))
     return true;
@@ -134,6 +148,7 @@ static bool mayBeSource(string_view Word) {
 
 bool mayCompile(const Words &Arguments, bool Always) {
   if (std::any_of(Arguments.begin(), Arguments.end(), makesNoObject) ||
+      std::any_of(Arguments.begin(), Arguments.end(), isReadOnce) ||
       std::none_of(Arguments.begin(), Arguments.end(), mayBeSource))
     return false;
   auto IsFile = [](string_view Word) { return Word.starts_with('@'); };
@@ -141,23 +156,25 @@ bool mayCompile(const Words &Arguments, bool Always) {
     return true;
   // The last level counts. (-ObjC is none.)
   auto IsLevel = [](string_view Word) {
-    return Word.starts_with("-O") && !Word.starts_with("-Ob");
+    return beginsWithOneOf(Word, {"-O", "--optimize"}) &&
+           !Word.starts_with("-Ob");
   };
   auto Last = std::find_if(Arguments.rbegin(), Arguments.rend(), IsLevel);
-  return Last != Arguments.rend() && (*Last == "-Oz" || *Last == "-Os");
+  return Last != Arguments.rend() &&
+         (*Last == "-Oz" || *Last == "-Os" || Last->starts_with("--"));
 }
 
 Words asTaken(const Tool &T, Words Arguments) {
-  if (!T.TakesOz)
+  if (!T.IsClang)
     for (string &Word : Arguments)
       if (Word == "-Oz" || Word == "-Os")
         Word = "-O2";
   return Arguments;
 }
 
-Words asAtATerminal() {
+Words asAtATerminal(const Tool &T) {
   winsize Size = {};
-  if (ioctl(2, TIOCGWINSZ, &Size) != 0)
+  if (!T.IsClang || ioctl(2, TIOCGWINSZ, &Size) != 0)
     return {};
   Words Flags;
   const char *Terminal = std::getenv("TERM");

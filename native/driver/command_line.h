@@ -13,11 +13,12 @@ using Words = std::vector<std::string>;
 // A compiler that a driver stands for; codezero/compiler/toolchain.py has them,
 // too.
 struct Tool {
-  const char *Driver;   // the name of our command
-  const char *Variable; // overrides the search
-  const char *Command;  // looked for on PATH, with the version and without
-  const char *Package;  // of Debian, with the version
-  bool TakesOz;
+  const char *Driver;       // the name of our command
+  const char *Variable;     // overrides the search
+  const char *Command;      // looked for on PATH, with the version and without
+  const char *OtherCommand; // likewise
+  const char *Package;      // of Debian, with the version
+  bool IsClang;             // and takes -Oz, and flags for how messages look
 };
 
 // By the name of our command.
@@ -40,6 +41,6 @@ Words asTaken(const Tool &T, Words Arguments);
 
 // Flags by which clang's messages look as they do at a terminal, if there is
 // one.
-Words asAtATerminal();
+Words asAtATerminal(const Tool &T);
 
 } // namespace codezero::driver

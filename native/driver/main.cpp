@@ -17,6 +17,7 @@
 #include <ctime>
 #include <exception>
 #include <fcntl.h>
+#include <optional>
 #include <string_view>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -63,8 +64,9 @@ constexpr string_view Variables[] = {
     "XDG_CACHE_HOME",
     "XDG_STATE_HOME",
     "TMPDIR",
-    "TEMP",
     "TMP",
+    "TEMP",
+    "TEMPDIR",
 };
 
 bool isSet(const char *Variable) {
@@ -131,6 +133,17 @@ Words environment() {
   return List;
 }
 
+// Whether clang is told by the environment to say what it does: of each program
+// that it runs, and not of those that a server would have run.
+bool hasClangPrint() {
+  for (char **Variable = environ; *Variable; ++Variable) {
+    const string_view Text = *Variable;
+    if (Text.starts_with("CC_PRINT_") || Text.starts_with("CC_LOG_"))
+      return true;
+  }
+  return false;
+}
+
 // One call of a driver.
 class Call {
 public:
@@ -164,7 +177,7 @@ private:
 void Call::run() {
   if (Compiler.empty())
     fail(NoCompiler);
-  if (!mayCompile(Arguments, isSet("CODEZERO_ALWAYS")))
+  if (hasClangPrint() || !mayCompile(Arguments, isSet("CODEZERO_ALWAYS")))
     becomeClang(asTaken(T, Arguments), "");
   cleanUpIfStopped();
   if (Folder.empty())
@@ -176,7 +189,7 @@ void Call::run() {
       giveUp(Failure);
     Server.setPatience(AnswerSeconds);
     if (Server.send({"question", Name, T.Driver, currentDirectory(), Compiler,
-                     identity(Compiler), toText(asAtATerminal()),
+                     identity(Compiler), toText(asAtATerminal(T)),
                      toText(Arguments), toText(environment())}))
       obey(Server);
     if (Server.isOutOfTime())
@@ -198,8 +211,8 @@ void Call::obey(Connection &Server) {
     } else if (Verb == "record") {
       record(Message[1], Message[2]);
     } else if (Verb == "finish") {
-      printMessages(Message[1]);
       cleanUp();
+      printMessages(Message[1]);
       std::exit(0);
     } else if (Verb == "clang") {
       becomeClang(toList(Message[1]), Message[2]);
@@ -260,12 +273,11 @@ void Call::writeFile(const Words &Message) {
   // Where it cannot be done, clang says what is wrong.
   if (isSpecial(Message[1]) || !write(Message[1], Message[2]))
     becomeClang(asTaken(T, Arguments), "");
-  record(Message[3], Message[4]);
 }
 
 void Call::becomeClang(const Words &Given, string_view Messages) {
-  printMessages(Messages);
   cleanUp();
+  printMessages(Messages);
   if (Source >= 0) {
     lseek(Source, 0, SEEK_SET);
     dup2(Source, 0);
@@ -282,8 +294,8 @@ void Call::giveUp(const string &Reason) {
 }
 
 void Call::fail(const string &Reason) {
-  printMessages(Name + ": error: " + Reason + "\n");
   cleanUp();
+  printMessages(Name + ": error: " + Reason + "\n");
   std::exit(1);
 }
 
@@ -292,12 +304,16 @@ void Call::fail(const string &Reason) {
 int main(int Count, char **Values) {
   openStandardStreams();
   takeSignals();
-  string Name = Count > 0 ? Values[0] : CODEZERO_DRIVER;
-  Name = Name.substr(Name.rfind('/') + 1);
-  Call This(Name, Words(Values + (Count > 0), Values + Count));
+  std::optional<Call> This;
   try {
-    This.run();
+    string Name = Count > 0 ? Values[0] : CODEZERO_DRIVER;
+    Name = Name.substr(Name.rfind('/') + 1);
+    This.emplace(Name, Words(Values + (Count > 0), Values + Count));
+    This->run();
   } catch (const std::exception &Error) { // memory is short
-    This.giveUp(Error.what());
+    if (This)
+      This->giveUp(Error.what());
+    printMessages(Error.what());
+    return 1;
   }
 }

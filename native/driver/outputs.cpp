@@ -44,7 +44,8 @@ static void stop(int Number) {
 }
 
 void cleanUpIfStopped() {
-  for (int Number : {SIGTERM, SIGHUP, SIGINT}) {
+  for (int Number : {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM,
+                     SIGXCPU, SIGUSR1, SIGUSR2}) {
     struct sigaction Action;
     sigaction(Number, nullptr, &Action);
     if (Action.sa_handler != SIG_IGN)
@@ -90,18 +91,37 @@ static bool writeAll(int File, string_view Contents) {
   return true;
 }
 
+// A new file beside another, of a name that is put into Part; negative if there
+// is none.
+static int createBeside(const string &Path, string &Part) {
+  const string Begin = Path + "." + std::to_string(getpid()) + ".";
+  for (int Try = 0; Try < 100; ++Try) { // what was killed may have left some
+    Part = Begin + std::to_string(Try) + ".tmp";
+    if (Part.size() >= sizeof Unfinished)
+      return -1;
+    setName(Unfinished, Part);
+    const int File =
+        open(Part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (File >= 0)
+      return File;
+    Unfinished[0] = 0;
+    if (errno != EEXIST)
+      return -1;
+  }
+  return -1;
+}
+
 bool write(const string &Path, string_view Contents) {
-  const string Part = Path + "." + std::to_string(getpid()) + ".tmp";
-  if (Part.size() >= sizeof Unfinished)
+  if (access(Path.c_str(), F_OK) == 0 && access(Path.c_str(), W_OK) != 0)
+    return false; // clang would not replace it
+  string Part;
+  const int File = createBeside(Path, Part);
+  if (File < 0)
     return false;
-  setName(Unfinished, Part);
-  const int File =
-      open(Part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  bool Done = File >= 0 && writeAll(File, Contents);
-  if (File >= 0)
-    Done = close(File) == 0 && Done; // some file systems say only here
+  bool Done = writeAll(File, Contents);
+  Done = close(File) == 0 && Done; // some file systems say only here
   Done = Done && rename(Part.c_str(), Path.c_str()) == 0;
-  if (!Done && File >= 0)
+  if (!Done)
     unlink(Part.c_str());
   Unfinished[0] = 0;
   return Done;

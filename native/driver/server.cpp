@@ -7,6 +7,7 @@
 #include <ctime>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -133,7 +134,7 @@ static string hash(const string &Text) { // FNV-1a
 static string folderOfSocket() {
   const char *Base = std::getenv("XDG_RUNTIME_DIR");
   struct stat Status;
-  if (Base && *Base && std::strlen(Base) < LongestBase &&
+  if (Base && *Base == '/' && std::strlen(Base) < LongestBase &&
       stat(Base, &Status) == 0 && S_ISDIR(Status.st_mode))
     return string(Base) + "/codezero";
   return "/tmp/codezero-" + std::to_string(getuid());
@@ -189,6 +190,15 @@ static int tryToConnect(const string &Path, string &Failure) {
   if (close_range(4, ~0U, 0) != 0)
     for (int Number = 4; Number < 1024; ++Number)
       close(Number);
+  // It works for all builds: what one of them has set is not for the others.
+  setenv("TMPDIR", Path.substr(0, Path.rfind('/')).c_str(), 1);
+  unsetenv("LD_PRELOAD");
+  for (auto Resource : {RLIMIT_CPU, RLIMIT_AS, RLIMIT_DATA, RLIMIT_FSIZE}) {
+    rlimit Limit;
+    getrlimit(Resource, &Limit);
+    Limit.rlim_cur = Limit.rlim_max;
+    setrlimit(Resource, &Limit);
+  }
   execl(Program.c_str(), Program.c_str(), Path.c_str(), nullptr);
   dprintf(2, "%s: %s\n", Program.c_str(), std::strerror(errno));
   _exit(1);
