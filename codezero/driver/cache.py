@@ -12,8 +12,8 @@ from typing import Any
 
 import diskcache
 
-Message = dict[str, Any]
-"""What is kept with an object: JSON."""
+Json = dict[str, Any]
+"""What is kept with an object."""
 BUSY_SECONDS = 5.0
 """That another process may hold the cache's index."""
 FOLDER = "objects-3"
@@ -37,7 +37,7 @@ class ObjectCache:
         self._opened = 0
         self._cache = self._open()
 
-    def get(self, key: str) -> tuple[Message, bytes] | None:
+    def get(self, key: str) -> tuple[Json, bytes] | None:
         """A message and an object."""
         value = self._ask("get", key)
         if not isinstance(value, bytes):
@@ -48,7 +48,7 @@ class ObjectCache:
         text, _, data = rest.partition(b"\n")
         return json.loads(text), data
 
-    def put(self, key: str, message: Message, data: bytes) -> None:
+    def put(self, key: str, message: Json, data: bytes) -> None:
         rest = json.dumps(message).encode() + b"\n" + data
         self._ask("set", key, _checksum(rest) + b"\n" + rest)
 

@@ -22,7 +22,7 @@ from codezero.compiler.frontends import compile_options
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import load_space
-from codezero.driver.cache import Message, ObjectCache
+from codezero.driver.cache import Json, ObjectCache
 from codezero.driver.seen import Found, Results, Seen
 from codezero.driver.settings import OFF, DriverSettings
 from codezero.env.session import make_settings
@@ -184,7 +184,7 @@ class Made(NamedTuple):
     """What came of it."""
 
     object: bytes
-    record: Message
+    record: Json
     key: str = ""
     """What the object is kept by; empty if it may not be kept."""
 
@@ -283,7 +283,7 @@ def _size(made: bytes, measured: int) -> int:
         return measured
 
 
-def _record(by: str, result: Optimized, size: int, baseline: int) -> Message:
+def _record(by: str, result: Optimized, size: int, baseline: int) -> Json:
     if by == "us":
         reason = "" if result.passes or result.functions else "other code for what -Oz makes"
     else:

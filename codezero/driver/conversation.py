@@ -137,8 +137,7 @@ class _Conversation:
         self._finish(messages)
 
     def _finish(self, messages: bytes) -> NoReturn:
-        for file, line in self._lines:
-            send(self._connection, b"record", file, line)
+        self._send_lines()
         self._end(b"finish", messages)
 
     def _all_are_here(self) -> bool:
@@ -321,6 +320,10 @@ class _Conversation:
         """The same of one that clang writes."""
         self._keep_line(value_of(job, "-o"), job[-1], record)
 
+    def _send_lines(self) -> None:
+        for file, line in self._lines:
+            send(self._connection, b"record", file, line)
+
     def _leave_to_clang(self, job: Sequence[str] = (), reason: str = "") -> NoReturn:
         """Let clang do all of it: with its messages, and its exit code. Raises `_Over`.
 
@@ -331,15 +334,14 @@ class _Conversation:
         self._lines = []  # clang makes all objects once more
         if job:
             self._record(job, {"reason": reason})
-            for file, line in self._lines:
-                send(self._connection, b"record", file, line)
-        self._end(b"clang", pack_list(as_taken(self._arguments, self._tool)), b"")
+        self._send_lines()
+        self._end(b"clang", pack_list(self._arguments), b"")
 
     def give_up(self, reason: str) -> None:
         """Let clang do all of it for a fault of ours; or nobody, if ``strict`` is set."""
         try:
             note = self._note(reason, f"{self._tool.name} does it by itself")
-            self._end(b"clang", pack_list(as_taken(self._arguments, self._tool)), note)
+            self._end(b"clang", pack_list(self._arguments), note)
         except _Over:
             pass
 

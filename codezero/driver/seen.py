@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from codezero.driver.cache import Message, ObjectCache
+from codezero.driver.cache import Json, ObjectCache
 from codezero.driver.messages import Question
 from codezero.driver.settings import DriverSettings
 
@@ -57,7 +57,7 @@ class Found(NamedTuple):
     results: Results | None = None
     """Where all is known: what there is to write besides the object."""
     object: bytes = b""
-    record: Message | None = None
+    record: Json | None = None
     """Of the object; where all is known."""
 
 
@@ -81,7 +81,7 @@ class Seen:
         return Found(Results(**answer["results"]), data, message["record"])
 
     def remember(
-        self, cache: ObjectCache, key: str, files: Message, made: str, results: Results
+        self, cache: ObjectCache, key: str, files: Json, made: str, results: Results
     ) -> None:
         """Keep what came of a compilation.
 
@@ -92,13 +92,13 @@ class Seen:
         """
         cache.put(key, {"files": files, "key": made, "results": results._asdict()}, b"")
 
-    def digests(self, paths: Sequence[str], before: float = float("inf")) -> Message | None:
+    def digests(self, paths: Sequence[str], before: float = float("inf")) -> Json | None:
         """Of some files' contents; None where one is gone, or they do not tell what comes of them.
 
         Args:
             before: none may have changed since, in seconds since 1970.
         """
-        digests: Message = {}
+        digests: Json = {}
         for path in paths:
             facts = self._facts(path)
             if facts is None or not facts.tells_all or facts.reads_more_later:
@@ -160,7 +160,7 @@ def tell_all(arguments: Sequence[str]) -> bool:
     )
 
 
-_SAYS_WHERE = ("CODEZERO_", "XDG_", "TMPDIR", "TEMP", "TMP")
+_SAYS_WHERE = ("CODEZERO_", "XDG_", "TMP", "TEMP")
 """What variables begin with that are settings of ours, or say where things are kept."""
 
 

@@ -19,8 +19,8 @@ using std::string_view;
 static constexpr string_view Version = TO_STRING(CODEZERO_LLVM_MAJOR);
 
 static constexpr Tool Tools[] = {
-    {"codezero-cc", "CODEZERO_CLANG", "clang", "clang", "clang", true},
-    {"codezero-c++", "CODEZERO_CLANGXX", "clang++", "clang++", "clang", true},
+    {"codezero-cc", "CODEZERO_CLANG", "clang", nullptr, "clang", true},
+    {"codezero-c++", "CODEZERO_CLANGXX", "clang++", nullptr, "clang", true},
     {"codezero-flang", "CODEZERO_FLANG", "flang", "flang-new", "flang", false},
 };
 
@@ -31,7 +31,7 @@ const Tool &toolOf(const string &Driver) {
   return Tools[0];
 }
 
-static string realPath(const string &Path) {
+string realPath(const string &Path) {
   char *Real = realpath(Path.c_str(), nullptr);
   const string Found = Real ? Real : "";
   std::free(Real);
@@ -73,9 +73,11 @@ static string versioned(const char *Name) {
 
 string findCompiler(const Tool &T, const string &OwnFolder, string &Failure) {
   const char *Override = std::getenv(T.Variable);
-  const Words Names = Override && *Override ? Words{Override}
-                                            : Words{versioned(T.Command),
-                                                    T.Command, T.OtherCommand};
+  Words Names = {versioned(T.Command), T.Command};
+  if (T.OtherCommand)
+    Names.push_back(T.OtherCommand);
+  if (Override && *Override)
+    Names = {Override};
   Failure = string(T.Command).append(" ").append(Version) + " is not installed";
   for (const string &Name : Names) {
     const string Path = search(Name, OwnFolder);
@@ -117,9 +119,6 @@ static bool makesNoObject(string_view Word) {
                           "-fproc-stat-report", "-save-stats", "--save-stats"});
 }
 
-// Whether a word may be a source, or say that another is: as clang's driver
-// tells languages by suffixes (clang/lib/Driver/Types.cpp), whatever their
-// case.
 // Whether flags are in what can be read only once, or is open here: clang has
 // to be the first to read it.
 static bool isReadOnce(string_view Word) {
@@ -130,6 +129,9 @@ static bool isReadOnce(string_view Word) {
            !S_ISREG(Status.st_mode)));
 }
 
+// Whether a word may be a source, or say that another is: as clang's driver
+// tells languages by suffixes (clang/lib/Driver/Types.cpp), whatever their
+// case.
 static bool mayBeSource(string_view Word) {
   if (Word == "-" || beginsWithOneOf(Word, {"-x", "--language", "@"}))
     return true;

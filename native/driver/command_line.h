@@ -16,10 +16,13 @@ struct Tool {
   const char *Driver;       // the name of our command
   const char *Variable;     // overrides the search
   const char *Command;      // looked for on PATH, with the version and without
-  const char *OtherCommand; // likewise
+  const char *OtherCommand; // likewise; may be null
   const char *Package;      // of Debian, with the version
   bool IsClang;             // and takes -Oz, and flags for how messages look
 };
+
+// Where a path leads; empty if nowhere.
+std::string realPath(const std::string &Path);
 
 // By the name of our command.
 const Tool &toolOf(const std::string &Driver);

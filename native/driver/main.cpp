@@ -84,12 +84,9 @@ void openStandardStreams() {
 // The folder of this program, wherever links to it are, with a slash at its
 // end. Empty where that cannot be told.
 string ownFolder() {
-  char *Real = realpath("/proc/self/exe", nullptr);
-  if (!Real) // there is no /proc in some chroots
-    Real =
-        realpath(reinterpret_cast<const char *>(getauxval(AT_EXECFN)), nullptr);
-  const string Path = Real ? Real : "";
-  std::free(Real);
+  string Path = realPath("/proc/self/exe");
+  if (Path.empty()) // there is no /proc in some chroots
+    Path = realPath(reinterpret_cast<const char *>(getauxval(AT_EXECFN)));
   return Path.substr(0, Path.rfind('/') + 1);
 }
 
@@ -178,7 +175,7 @@ void Call::run() {
   if (Compiler.empty())
     fail(NoCompiler);
   if (hasClangPrint() || !mayCompile(Arguments, isSet("CODEZERO_ALWAYS")))
-    becomeClang(asTaken(T, Arguments), "");
+    becomeClang(Arguments, "");
   cleanUpIfStopped();
   if (Folder.empty())
     giveUp("the server is not to be found");
@@ -205,7 +202,7 @@ void Call::obey(Connection &Server) {
   while (Server.receive(Message)) {
     Server.setPatience(WorkSeconds);
     const string Verb = Message.front();
-    Message.resize(5);
+    Message.resize(4);
     if (Verb == "write") {
       writeFile(Message);
     } else if (Verb == "record") {
@@ -264,7 +261,7 @@ int Call::source() {
   if (Source < 0 && IsBegun)
     fail(string("standard input: ") + std::strerror(errno));
   if (Source < 0)
-    becomeClang(asTaken(T, Arguments), ""); // which says the same
+    becomeClang(Arguments, ""); // which says the same
   lseek(Source, 0, SEEK_SET);
   return Source;
 }
@@ -272,7 +269,7 @@ int Call::source() {
 void Call::writeFile(const Words &Message) {
   // Where it cannot be done, clang says what is wrong.
   if (isSpecial(Message[1]) || !write(Message[1], Message[2]))
-    becomeClang(asTaken(T, Arguments), "");
+    becomeClang(Arguments, "");
 }
 
 void Call::becomeClang(const Words &Given, string_view Messages) {
@@ -282,14 +279,14 @@ void Call::becomeClang(const Words &Given, string_view Messages) {
     lseek(Source, 0, SEEK_SET);
     dup2(Source, 0);
   }
-  become(Compiler, Given);
+  become(Compiler, asTaken(T, Given));
   fail(Compiler + ": " + std::strerror(errno));
 }
 
 void Call::giveUp(const string &Reason) {
   if (isSet("CODEZERO_STRICT"))
     fail(Reason + " (CODEZERO_STRICT is set)");
-  becomeClang(asTaken(T, Arguments),
+  becomeClang(Arguments,
               Name + ": " + Reason + "; " + T.Command + " does it by itself\n");
 }
 

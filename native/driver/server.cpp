@@ -50,6 +50,20 @@ static uint64_t bigEndian(const char *Bytes, int Count) {
   return Value;
 }
 
+template <typename MoveSome>
+bool Connection::moveAll(size_t Length, MoveSome Move) {
+  for (size_t Begin = 0; Begin < Length;) {
+    const ssize_t Moved = Move(Begin, Length - Begin);
+    if (Moved < 0 && errno == EINTR)
+      continue;
+    OutOfTime = Moved < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (Moved <= 0)
+      return false;
+    Begin += size_t(Moved);
+  }
+  return true;
+}
+
 bool Connection::send(const Words &Parts) {
   string Text;
   appendBigEndian(Text, Parts.size(), 4);
@@ -57,30 +71,15 @@ bool Connection::send(const Words &Parts) {
     appendBigEndian(Text, Part.size(), 8);
   for (const string &Part : Parts)
     Text += Part;
-  for (size_t Begin = 0; Begin < Text.size();) {
-    const ssize_t Sent =
-        ::send(Number, Text.data() + Begin, Text.size() - Begin, MSG_NOSIGNAL);
-    if (Sent < 0 && errno == EINTR)
-      continue;
-    OutOfTime = Sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-    if (Sent <= 0)
-      return false;
-    Begin += size_t(Sent);
-  }
-  return true;
+  return moveAll(Text.size(), [&](size_t Begin, size_t Length) {
+    return ::send(Number, Text.data() + Begin, Length, MSG_NOSIGNAL);
+  });
 }
 
 bool Connection::receiveAll(char *To, size_t Length) {
-  for (size_t Begin = 0; Begin < Length;) {
-    const ssize_t Received = recv(Number, To + Begin, Length - Begin, 0);
-    if (Received < 0 && errno == EINTR)
-      continue;
-    OutOfTime = Received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-    if (Received <= 0)
-      return false;
-    Begin += size_t(Received);
-  }
-  return true;
+  return moveAll(Length, [&](size_t Begin, size_t Left) {
+    return recv(Number, To + Begin, Left, 0);
+  });
 }
 
 bool Connection::receive(Words &Parts) {

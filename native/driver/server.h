@@ -29,6 +29,8 @@ public:
 
 private:
   bool receiveAll(char *To, size_t Length);
+  // Moves so many bytes, by calls of the system that may move some.
+  template <typename MoveSome> bool moveAll(size_t Length, MoveSome Move);
 
   int Number;
   bool OutOfTime = false;
