@@ -20,7 +20,15 @@ from codezero.agents.shipped import shipped_agents
 from codezero.compiler.objectives import Objective
 from codezero.compiler.program import Program
 from codezero.compiler.toolchain import CLANG
-from codezero.env.inlining import Calls, Inlinable, InliningChoice, Likely, batches, saved
+from codezero.env.inlining import (
+    MOST_INLINED,
+    Calls,
+    Inlinable,
+    InliningChoice,
+    batches,
+    in_words,
+    saved,
+)
 from codezero.env.session import Session, make_settings
 from codezero.env.trials import Inlined
 from codezero.isolation import WorkerFailure
@@ -244,7 +252,7 @@ def test_what_there_is_to_choose() -> None:
     inlinable |= {"leaf": Inlinable(True, False, True, True), "far": local}
     calls = Calls([*EDGES, ("r", "r", 1)], {"a": 9, "b": 20, "leaf": 3, "far": 5}, inlinable)
     assert calls and not Calls([("r", "r", 1)], {}, inlinable) and not Calls([], {}, {})
-    assert calls.likely() == (2, 1), "leaf and far: nobody else calls r, and nobody c"
+    assert calls.number_of_likely() == 2, "leaf and far: nobody else calls r, and nobody c"
     left = [("main", "a", 1), ("main", "leaf", 3), ("c", "far", 2)]
     sizes = {"main": 90, "a": 30, "leaf": 10, "far": 10, "c": 10}
     choices = calls.choices(left, sizes)
@@ -260,9 +268,22 @@ def test_what_there_is_to_choose() -> None:
     assert InliningChoice("b", ALWAYS) not in kept, "it may not be"
     assert InliningChoice("leaf", NEVER) not in kept
     calls = Calls(EDGES, {}, inlinable, never_is_likely=True)
-    assert calls.likely() == (2 + 1, 1)
+    assert calls.number_of_likely() == 2 + 1
     assert calls.is_likely(InliningChoice("far", NEVER))
     assert not calls.is_likely(InliningChoice("a", NEVER)), "it is called once"
+
+
+def test_what_is_shared_and_small_is_inlined_in_any_case() -> None:
+    local, shared = Inlinable(True, True, True, False), Inlinable(True, True, True, True)
+    inlinable = {"leaf": shared, "far": local, "a": shared._replace(disappears=False)}
+    inlinable["b"] = shared._replace(may_always=False)
+    calls = Calls(EDGES, {}, inlinable)
+    everything = dict.fromkeys(("a", "b", "far", "leaf"), MOST_INLINED // 3)
+    assert calls.safe(EDGES, everything) == (InliningChoice("leaf", ALWAYS),)
+    assert calls.safe(EDGES, everything | {"leaf": MOST_INLINED // 3 + 1}) == ()
+    assert calls.safe([("a", "leaf", 1)], everything | {"leaf": MOST_INLINED}), "a call is left"
+    assert calls.safe([("main", "a", 1)], everything) == (), "none is left"
+    assert calls.safe([("main", "new", 1)], everything) == (), "passes have made it"
 
 
 def test_what_choices_touch() -> None:
@@ -298,7 +319,7 @@ def test_choices_are_kept_that_make_a_program_smaller(objective: str, twice: Pro
     with Session(settings, threads=2, for_objects=objective != "instructions") as session:
         session.begin(twice)
         likely = 4 if objective == "instructions" else 2  # of init and step
-        assert session.likely_choices() == Likely(likely, shared=0)
+        assert session.likely_choices() == likely
         (tried,) = session.try_lists([actions])
         listed = session.finish_list(0)
         session.keep_list(0)
@@ -421,21 +442,48 @@ def test_a_trial_with_little_time_has_no_such_choices(
 
     monkeypatch.setattr(Session, "try_inlining", try_inlining)
     settings, size = make_settings("sound", "loaded", "clang"), shipped_agents()["size"]
-    text = Module.parse(twice.bitcode).ir().replace("define internal", "define linkonce_odr")
-    shared = replace(twice, bitcode=module_of(text).bitcode())
-    for program, work, wanted in (
-        (twice, 1.0, 0),
-        (twice, 2.0, 0),
-        (twice, 20.0, 1),
-        (shared, 1.0, 0),
-        (shared, 2.0, 1),
-    ):
+    for work, wanted in ((1.0, 0), (2.0, 0), (20.0, 1)):
         calls.clear()
         limit = TrialLimit(work)
         with Session(settings) as session:
             policy = AgentPolicy(size, limit=limit, objective=Objective.LOADED)
-            policy.run(session, program, 0)
-        assert len(calls) == wanted, (program is shared, work)
+            policy.run(session, twice, 0)
+        assert len(calls) == wanted, work
+
+
+ACCOUNT = """
+struct Account {
+    long balance;
+    int changes;
+    bool take(long amount) {
+        if (amount > balance || changes == 99)
+            return false;
+        balance -= amount;
+        if (balance % 7 == 3)
+            ++changes;
+        return true;
+    }
+};
+bool pay(Account &from, long amount) { return from.take(amount + 1); }
+"""
+
+
+@pytest.mark.parametrize("objective", ["loaded", "text", "instructions"])
+def test_small_functions_that_are_shared_are_inlined_in_any_trial(
+    objective: str, tmp_path: Path, load: Callable[..., Program]
+) -> None:
+    (tmp_path / "account.cpp").write_text(ACCOUNT)
+    program = load(tmp_path / "account.cpp")
+    settings = make_settings("sound", objective, "clang")
+    agent = shipped_agents()["instructions" if objective == "instructions" else "size"]
+    policy = AgentPolicy(agent, limit=TrialLimit(1.0), objective=Objective(objective))
+    with Session(settings) as session:
+        result = optimize(program, policy, session, 0)
+        assert [*in_words(result.inlining).values()] == ["always"] and not result.fell_back
+        assert result.cost < result.costs.baseline, "which leaves the call"
+        assert [*Module.parse(result.bitcode).instruction_counts()] == ["_Z3payR7Accountl"]
+        again = optimize(program, Replayed(policy.run(session, program, 0)), session, 0)
+        assert again.bitcode == result.bitcode
 
 
 def test_a_trial_that_is_late_has_no_such_choices(

@@ -17,6 +17,9 @@ from typing import NamedTuple, TypeAlias
 
 MOST_TOUCHED = 64
 """Functions that a choice may touch."""
+MOST_INLINED = 24
+"""Instructions, in all calls of a function, up to which it is inlined before any list if other
+objects may have a copy of it; docs/training-log.md, entry 17."""
 
 Edges = Sequence[tuple[str, str, int]]
 """Direct calls: caller, callee, how many. See `codezero._native.Module.call_edges`."""
@@ -45,14 +48,6 @@ class Inlinable(NamedTuple):
 
 
 NOT_INLINABLE = Inlinable(may_always=False, may_never=False, disappears=False, is_shared=False)
-
-
-class Likely(NamedTuple):
-    """How many choices there can be that are likely to make a program smaller."""
-
-    number: int
-    shared: int
-    """Of those, to inline always what is shared: every second one helps."""
 
 
 def in_words(inlining: Inlining) -> dict[str, str]:
@@ -105,16 +100,37 @@ class Calls:
             return self._inlinable[choice.function].disappears
         return self._never_is_likely and self._calls[choice.function] > 1
 
-    def likely(self) -> Likely:
+    def number_of_likely(self) -> int:
         """How many likely choices there can be."""
-        choices = [
-            choice
+        return sum(
+            self._may(callee, choice.always) and self.is_likely(choice)
             for callee in self._callers
             for choice in (InliningChoice(callee, always=True), InliningChoice(callee, False))
-            if self._may(callee, choice.always) and self.is_likely(choice)
-        ]
-        shared = sum(each.always and self._inlinable[each.function].is_shared for each in choices)
-        return Likely(len(choices), shared)
+        )
+
+    def safe(self, left: Edges, instructions: Mapping[str, int]) -> Inlining:
+        """Choices that are as good as sure to help, so that no trial has to tell.
+
+        An inliner hardly counts what a function saves that disappears, above all its tables to
+        unwind by, unless no other object can have a copy of it. If others may, as of C++'s inline
+        functions, that is saved once for the whole program, and its body is copied by each of
+        them: it has to be small.
+
+        Args:
+            left: direct calls after the passes of the baseline.
+            instructions: that functions have then.
+        """
+        calls: defaultdict[str, int] = defaultdict(int)
+        for _, callee, number in left:
+            calls[callee] += number
+        return tuple(
+            InliningChoice(callee, always=True)
+            for callee in sorted(calls)
+            if self._may(callee, always=True)
+            and self._inlinable[callee].disappears
+            and self._inlinable[callee].is_shared
+            and calls[callee] * instructions.get(callee, MOST_INLINED + 1) <= MOST_INLINED
+        )
 
     def _may(self, function: str, always: bool) -> bool:
         inlinable = self._inlinable.get(function, NOT_INLINABLE)

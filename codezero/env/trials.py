@@ -19,7 +19,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from codezero._native import LLVMError, Module
 from codezero.compiler.spaces import PassSpace
-from codezero.env.inlining import Calls, Inlining, InliningChoice, Likely, batches, saved
+from codezero.env.inlining import Calls, Inlining, InliningChoice, batches, saved
 from codezero.env.subject import Built, Made, Subject
 
 OVER_LIMIT = 1.5
@@ -263,13 +263,18 @@ class Trials:
         """Whether the cost of a function can be told, without which nothing is chosen for one."""
         return not self._subject.objective.of_code or self._subject.at_start().tells_function_sizes
 
-    def likely_choices(self) -> Likely | None:
+    def likely_choices(self) -> int | None:
         """How many choices about inlining that are likely to help there can be.
 
         None where functions call no others, without which nothing can be inlined.
         """
         calls = self._calls_at_start()
-        return calls.likely() if calls else None
+        return calls.number_of_likely() if calls else None
+
+    def safe_choices(self) -> Inlining:
+        """Choices about inlining to begin with; see `Calls.safe`."""
+        optimized = self._subject.optimized()
+        return self._calls_at_start().safe(optimized.call_edges(), optimized.instruction_counts())
 
     def _calls_at_start(self) -> Calls:
         if self._calls is None:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from codezero._native import LLVMError
 from codezero.compiler.program import Program
 from codezero.compiler.spaces import PassSpace
-from codezero.env.inlining import Likely
 from codezero.env.session import Session
 from codezero.env.trials import ATTEMPTS, Tried
 from codezero.errors import ProgramError
@@ -26,10 +25,8 @@ NO_LIST = Found((), sys.maxsize, 0)
 INLINING_SHARE = 0.45
 """Of a trial's work, for choices about inlining; docs/training-log.md, entry 13."""
 LEAST_TRIALS = 2
-"""Of such choices: with all of them in one, less is found than with more lists, and choices where
-functions are shared; docs/training-log.md, entry 16."""
-LEAST_FOR_INLINING = 0.5
-"""Work of a trial from which on they are tried once where functions are shared, besides lists."""
+"""Of such choices: with all of them in one, less is found than with more lists;
+docs/training-log.md, entry 16."""
 FOR_CODE = 2
 """Lists that could be tried while ways to generate code and frame pointers are."""
 AT_ONCE = 4
@@ -76,8 +73,9 @@ class PortfolioSearch:
         """Those that have been."""
         self._tails_left: list[int] = []
         """For the best list."""
-        self._likely: Likely | None = None
-        """Choices about inlining; None where there are none at all."""
+        self._likely: int | None = None
+        """How many choices about inlining there can be that are likely to help; None where there
+        are none at all."""
         self._likely_left = self._unlikely_left = False
         """Whether there are choices that have not been tried with the best list."""
         self._start = self._found = Found((), 0, 0)
@@ -121,6 +119,7 @@ class PortfolioSearch:
                 self._tails = {}
             if self._by_function and tells and not self._lists_alone:
                 self._likely = env.likely_choices()
+                self._best = replace(NO_LIST, inlining=env.safe_choices())
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
         work = self._most_work if limit.work is None else min(self._most_work, limit.work)
@@ -176,10 +175,7 @@ class PortfolioSearch:
             return 0, 0.0
         # One list more, with what was chosen in all of them.
         trials = int(INLINING_SHARE * work / self._work_of_list) - 1
-        if trials < LEAST_TRIALS:
-            in_any_case = self._likely.shared > 0 and work >= LEAST_FOR_INLINING
-            return int(in_any_case), 0.0
-        trials = min(trials, self._likely.number)
+        trials = min(trials, self._likely) if trials >= LEAST_TRIALS else 0
         return trials, (trials + 1) * self._work_of_list if trials else 0.0
 
     def _next_lists(self, work: float) -> list[int]:
@@ -319,7 +315,7 @@ class PortfolioSearch:
         """Have inlining and tails go on from there."""
         self._best = best
         self._tails_left = list(self._tails)
-        self._likely_left = self._likely is not None and self._likely.number > 0
+        self._likely_left = bool(self._likely)
         self._unlikely_left = self._likely is not None
         self._take(best)
 
