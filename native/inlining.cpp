@@ -2,6 +2,7 @@
 
 #include "properties.h"
 
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallPtrSet.h"
@@ -10,6 +11,10 @@
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Instructions.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <memory>
+#include <optional>
 
 using namespace llvm;
 
@@ -39,30 +44,94 @@ std::vector<CallEdge> callEdges(const llvm::Module &M) {
   return Edges;
 }
 
-// Whether the code of a function may be in other frames than its own, and more
-// than once. What is always inlined into it counts as its code.
-static bool mayMove(const Function &F,
-                    SmallPtrSetImpl<const Function *> &Seen) {
-  if (!Seen.insert(&F).second)
+namespace {
+
+// What functions have on the stack, while nothing but their marks changes. What
+// is always inlined into a function counts as its code.
+class Frames {
+public:
+  // Whether the code of a function may be in other frames than its own, and
+  // more than once.
+  bool mayMove(const Function &F) {
+    Totals Done;
+    const auto Bytes = total(F, Done);
+    return Bytes && *Bytes <= MostStackBytes;
+  }
+
+  // The same of all functions with our mark that a function is inlined into,
+  // directly or by way of others.
+  bool mayCallersMove(const Function &F) {
+    SmallPtrSet<const Function *, 8> Seen = {&F};
+    SmallVector<const Function *, 8> Open = {&F};
+    while (!Open.empty())
+      for (const User *U : Open.pop_back_val()->users()) {
+        const auto *Call = dyn_cast<CallBase>(U);
+        const Function *Caller = Call ? Call->getFunction() : nullptr;
+        if (!Caller || !Caller->hasFnAttribute(Attribute::AlwaysInline) ||
+            !Seen.insert(Caller).second)
+          continue;
+        if (Caller->hasFnAttribute(Mark) && !mayMove(*Caller))
+          return false;
+        Open.push_back(Caller);
+      }
     return true;
-  if (asksAboutFrame(F) || hasAssembly(F))
-    return false;
-  uint64_t Bytes = 0;
-  for (const Instruction &I : instructions(F))
-    if (const auto *Alloca = dyn_cast<AllocaInst>(&I)) {
-      const auto Size = Alloca->getAllocationSize(F.getDataLayout());
-      if (!Size || Size->isScalable())
-        return false;
-      Bytes += Size->getFixedValue();
-    } else if (const auto *Call = dyn_cast<CallBase>(&I)) {
-      const Function *Callee = Call->getCalledFunction();
-      if (Call->cannotDuplicate() ||
-          (Callee && Callee->hasFnAttribute(Attribute::AlwaysInline) &&
-           !mayMove(*Callee, Seen)))
-        return false;
-    }
-  return Bytes <= MostStackBytes;
-}
+  }
+
+private:
+  struct Own {
+    bool MayMove = true;
+    uint64_t Bytes = 0;
+    SmallVector<const Function *, 4> Callees; // one a call
+  };
+  // Bytes, or nothing where the code may not move; as far as is known.
+  using Totals = DenseMap<const Function *, std::optional<uint64_t>>;
+
+  DenseMap<const Function *, std::unique_ptr<Own>> Known;
+
+  const Own &own(const Function &F) {
+    std::unique_ptr<Own> &Kept = Known[&F];
+    if (!Kept)
+      Kept = std::make_unique<Own>(look(F));
+    return *Kept;
+  }
+
+  static Own look(const Function &F) {
+    Own Found;
+    Found.MayMove = !asksAboutFrame(F) && !hasAssembly(F);
+    for (const Instruction &I : instructions(F))
+      if (const auto *Alloca = dyn_cast<AllocaInst>(&I)) {
+        const auto Size = Alloca->getAllocationSize(F.getDataLayout());
+        if (Size && !Size->isScalable())
+          Found.Bytes = SaturatingAdd(Found.Bytes, Size->getFixedValue());
+        else
+          Found.MayMove = false;
+      } else if (const auto *Call = dyn_cast<CallBase>(&I)) {
+        Found.MayMove &= !Call->cannotDuplicate();
+        if (const Function *Callee = Call->getCalledFunction())
+          Found.Callees.push_back(Callee);
+      }
+    return Found;
+  }
+
+  std::optional<uint64_t> total(const Function &F, Totals &Done) {
+    // Nothing more for a function that comes to call itself.
+    const auto [It, IsNew] = Done.try_emplace(&F, 0);
+    if (!IsNew)
+      return It->second;
+    const Own &Mine = own(F);
+    std::optional<uint64_t> Bytes;
+    if (Mine.MayMove)
+      Bytes = Mine.Bytes;
+    for (const Function *Callee : Mine.Callees)
+      if (Bytes && Callee->hasFnAttribute(Attribute::AlwaysInline)) {
+        const auto More = total(*Callee, Done);
+        Bytes = More ? std::optional(SaturatingAdd(*Bytes, *More)) : More;
+      }
+    return Done[&F] = Bytes;
+  }
+};
+
+} // namespace
 
 // Functions of a module with bodies, of those that say the same of themselves
 // only one: there may be thousands of functions, but hardly ever ten that
@@ -82,11 +151,11 @@ static bool hasOpenMP(const llvm::Module &M) {
 
 // Whether the code of a function may be in any other's. For a function marked
 // alwaysinline, inliners ask only isInlineViable.
-static bool mayBeAnywhere(Function &F, ArrayRef<const Function *> Callers) {
-  SmallPtrSet<const Function *, 4> Seen;
+static bool mayBeAnywhere(Function &F, ArrayRef<const Function *> Callers,
+                          Frames &Stack) {
   return !F.isInterposable() && !F.isPresplitCoroutine() && !F.hasOptNone() &&
          !F.hasFnAttribute("loader-replaceable") &&
-         isInlineViable(F).isSuccess() && mayMove(F, Seen) &&
+         isInlineViable(F).isSuccess() && Stack.mayMove(F) &&
          (F.hasExactDefinition() || !hasOpenMP(*F.getParent())) &&
          all_of(Callers, [&](const Function *Caller) {
            return targetOf(*Caller) == targetOf(F) &&
@@ -101,8 +170,9 @@ static bool isChosen(const Function &F) {
          F.hasFnAttribute(Attribute::Naked);
 }
 
-static bool mayChooseAlways(Function &F, ArrayRef<const Function *> Callers) {
-  return !isChosen(F) && mayBeAnywhere(F, Callers);
+static bool mayChooseAlways(Function &F, ArrayRef<const Function *> Callers,
+                            Frames &Stack) {
+  return !isChosen(F) && mayBeAnywhere(F, Callers, Stack);
 }
 
 static bool mayChooseNever(const Function &F) {
@@ -111,11 +181,13 @@ static bool mayChooseNever(const Function &F) {
 
 std::vector<Inlinable> inlinableFunctions(llvm::Module &M) {
   const auto Callers = differing(M);
+  Frames Stack;
   std::vector<Inlinable> Found;
   for (Function &F : M) {
     if (F.isDeclaration() || !F.hasName())
       continue;
-    const bool Always = mayChooseAlways(F, Callers), Never = mayChooseNever(F);
+    const bool Always = mayChooseAlways(F, Callers, Stack);
+    const bool Never = mayChooseNever(F);
     const bool Disappears = F.isDiscardableIfUnused() &&
                             !F.hasAvailableExternallyLinkage() &&
                             !F.hasAddressTaken();
@@ -129,12 +201,19 @@ std::vector<Inlinable> inlinableFunctions(llvm::Module &M) {
 std::vector<bool> chooseInlining(llvm::Module &M,
                                  ArrayRef<InliningChoice> Choices) {
   const auto Callers = differing(M);
+  Frames Stack;
   std::vector<bool> Chosen;
   for (const auto &[F, Always] : Choices) {
-    const bool May = Always ? mayChooseAlways(*F, Callers) : mayChooseNever(*F);
+    bool May =
+        Always ? mayChooseAlways(*F, Callers, Stack) : mayChooseNever(*F);
     if (May) {
       F->addFnAttr(Always ? Attribute::AlwaysInline : Attribute::NoInline);
       F->addFnAttr(Mark);
+      if (Always && !Stack.mayCallersMove(*F)) {
+        F->removeFnAttr(Attribute::AlwaysInline);
+        F->removeFnAttr(Mark);
+        May = false;
+      }
     }
     Chosen.push_back(May);
   }

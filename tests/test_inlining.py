@@ -24,7 +24,9 @@ from codezero.env.inlining import (
     MOST_INLINED,
     Calls,
     Inlinable,
+    Inlining,
     InliningChoice,
+    Prospects,
     batches,
     in_words,
     saved,
@@ -231,6 +233,29 @@ def test_what_is_left_of_a_function_that_is_inlined(body: str, disappears: bool)
     assert ("f" not in module.instruction_counts()) == (disappears or "available" in body)
 
 
+@pytest.mark.parametrize("names", ["abc", "cba", "bac", "cab"])
+def test_stacks_of_what_is_inlined_into_each_other_add_up(names: str) -> None:
+    """In whatever order they are chosen, at once or one after another."""
+    text = "declare void @use(ptr)\n" + "".join(
+        f"""
+        define linkonce_odr void @{name}() {{
+            %1 = alloca [400 x i8]
+            call void @use(ptr %1)
+            {f"call void @{callee}()" if callee else ""}
+            ret void
+        }}
+        """
+        for name, callee in (("a", "b"), ("b", "c"), ("c", ""))
+    )
+    choices = [InliningChoice(name, ALWAYS) for name in names]
+    module = module_of(text)
+    chosen = module.choose_inlining(choices)
+    assert sorted(chosen) == [False, True, True], "1,200 bytes are too many"
+    assert chosen[2] is False
+    module = module_of(text)
+    assert [module.choose_inlining([choice])[0] for choice in choices] == chosen
+
+
 def test_a_function_is_chosen_once() -> None:
     module = module_of(CALLERS + SMALL)
     assert module.choose_inlining([("f", NEVER), ("f", ALWAYS), ("f", NEVER)]) == [
@@ -273,17 +298,50 @@ def test_what_there_is_to_choose() -> None:
     assert not calls.is_likely(InliningChoice("a", NEVER)), "it is called once"
 
 
-def test_what_is_shared_and_small_is_inlined_in_any_case() -> None:
-    local, shared = Inlinable(True, True, True, False), Inlinable(True, True, True, True)
-    inlinable = {"leaf": shared, "far": local, "a": shared._replace(disappears=False)}
-    inlinable["b"] = shared._replace(may_always=False)
+LOCAL, SHARED = Inlinable(True, True, True, False), Inlinable(True, True, True, True)
+
+
+def test_what_is_small_and_shared() -> None:
+    inlinable = {"leaf": SHARED, "far": LOCAL, "a": SHARED._replace(disappears=False)}
+    inlinable["b"] = SHARED._replace(may_always=False)
     calls = Calls(EDGES, {}, inlinable)
-    everything = dict.fromkeys(("a", "b", "far", "leaf"), MOST_INLINED // 3)
-    assert calls.safe(EDGES, everything) == (InliningChoice("leaf", ALWAYS),)
-    assert calls.safe(EDGES, everything | {"leaf": MOST_INLINED // 3 + 1}) == ()
-    assert calls.safe([("a", "leaf", 1)], everything | {"leaf": MOST_INLINED}), "a call is left"
-    assert calls.safe([("main", "a", 1)], everything) == (), "none is left"
-    assert calls.safe([("main", "new", 1)], everything) == (), "passes have made it"
+    third = dict.fromkeys(("main", "a", "b", "c", "far", "leaf"), MOST_INLINED // 3)
+    assert calls.small_and_shared(EDGES, third) == (InliningChoice("leaf", ALWAYS),)
+    assert calls.small_and_shared(EDGES, third | {"leaf": MOST_INLINED // 3 + 1}) == ()
+    once = calls.small_and_shared([("a", "leaf", 1)], third | {"leaf": MOST_INLINED})
+    assert once == (InliningChoice("leaf", ALWAYS),), "one call is left"
+    assert calls.small_and_shared([("main", "a", 1)], third) == (), "none is left"
+    assert calls.small_and_shared([("main", "new", 1)], {"new": 1}) == (), "passes have made it"
+
+
+def test_what_is_inlined_into_it_counts() -> None:
+    edges = [("main", "f3", 1), ("f3", "f2", 2), ("f2", "f1", 2), ("f1", "f0", 2)]
+    calls = Calls(edges, {}, {f"f{k}": SHARED for k in range(4)})
+    of_each = dict.fromkeys(("main", "f0", "f1", "f2", "f3"), 7)
+    chosen = [each.function for each in calls.small_and_shared(edges, of_each)]
+    # f1 has 19 with f0, which is too much for two calls; f3 has 19 with f2.
+    assert chosen == ["f0", "f2", "f3"]
+    chain = [(f"f{k + 1}", f"f{k}", 1) for k in range(5_000)]
+    calls = Calls(chain, {}, {f"f{k}": SHARED for k in range(5_001)})
+    instructions = {f"f{k}": 8 for k in range(5_001)}
+    chosen = [each.function for each in calls.small_and_shared(chain, instructions)]
+    sizes, size = set(chosen), 0
+    for k in range(5_000):
+        size = (size - 1 if f"f{k - 1}" in sizes else 0) + 8
+        assert (f"f{k}" in sizes) == (size <= MOST_INLINED), k
+
+
+def test_nothing_is_inlined_into_itself_by_way_of_others() -> None:
+    edges = [("main", "even", 1), ("even", "odd", 1), ("odd", "even", 1)]
+    calls = Calls(edges, {}, {"even": SHARED, "odd": SHARED})
+    chosen = calls.small_and_shared(edges, dict.fromkeys(("main", "even", "odd"), 3))
+    assert len(chosen) < 2
+
+
+def test_likely_choices_are_not_those_that_are_made() -> None:
+    calls = Calls(EDGES, {}, {"leaf": SHARED, "far": LOCAL})
+    assert calls.number_of_likely() == 2
+    assert calls.number_of_likely((InliningChoice("leaf", ALWAYS),)) == 1
 
 
 def test_what_choices_touch() -> None:
@@ -319,7 +377,7 @@ def test_choices_are_kept_that_make_a_program_smaller(objective: str, twice: Pro
     with Session(settings, threads=2, for_objects=objective != "instructions") as session:
         session.begin(twice)
         likely = 4 if objective == "instructions" else 2  # of init and step
-        assert session.likely_choices() == likely
+        assert session.inlining_prospects() == Prospects((), likely)
         (tried,) = session.try_lists([actions])
         listed = session.finish_list(0)
         session.keep_list(0)
@@ -368,7 +426,7 @@ def test_without_calls_there_is_nothing_to_choose() -> None:
     settings = make_settings("sound", "instructions", "clang")
     with Session(settings) as session:
         session.begin(program)
-        assert session.likely_choices() is None
+        assert session.inlining_prospects() is None
         session.try_lists([[0]])
         session.keep_list(0)
         assert session.try_inlining(3) == ((), None, 0, False)
@@ -451,6 +509,28 @@ def test_a_trial_with_little_time_has_no_such_choices(
         assert len(calls) == wanted, work
 
 
+VECTORS = """
+typedef double vec __attribute__((vector_size(256)));
+void note(int, int, int), other(const char *);
+struct Filter { vec a, b, c; int n; };
+inline void step(Filter &f, int k) { f.a = f.a * f.b + f.c; note(f.n, k, 3); }
+int first(Filter &f, int x) {
+    int r = 0;
+    for (int i = 0; i < x; i++) {
+        if (i % 7 == 3) { step(f, i); r += i * x; } else r ^= i;
+    }
+    other("first");
+    return r;
+}
+int second(Filter &f, int x) {
+    int r = 1;
+    while (x--) {
+        if (r % 5 == 3) { step(f, r); r += x; } else r = r * 3 + 1;
+    }
+    other("second");
+    return r;
+}
+"""
 ACCOUNT = """
 struct Account {
     long balance;
@@ -468,22 +548,66 @@ bool pay(Account &from, long amount) { return from.take(amount + 1); }
 """
 
 
-@pytest.mark.parametrize("objective", ["loaded", "text", "instructions"])
-def test_small_functions_that_are_shared_are_inlined_in_any_trial(
-    objective: str, tmp_path: Path, load: Callable[..., Program]
-) -> None:
+@pytest.fixture
+def account(tmp_path: Path, load: Callable[..., Program]) -> Program:
     (tmp_path / "account.cpp").write_text(ACCOUNT)
-    program = load(tmp_path / "account.cpp")
-    settings = make_settings("sound", objective, "clang")
+    return load(tmp_path / "account.cpp")
+
+
+def policy_for(objective: str, work: float = 1.0) -> AgentPolicy:
     agent = shipped_agents()["instructions" if objective == "instructions" else "size"]
-    policy = AgentPolicy(agent, limit=TrialLimit(1.0), objective=Objective(objective))
+    return AgentPolicy(agent, limit=TrialLimit(work), objective=Objective(objective))
+
+
+@pytest.mark.parametrize("objective", ["loaded", "text", "instructions"])
+def test_what_is_small_and_shared_is_inlined_in_any_trial(objective: str, account: Program) -> None:
+    settings = make_settings("sound", objective, "clang")
     with Session(settings) as session:
-        result = optimize(program, policy, session, 0)
+        found = policy_for(objective).run(session, account, 0)
+        result = optimize(account, Replayed(found), session, 0)
         assert [*in_words(result.inlining).values()] == ["always"] and not result.fell_back
         assert result.cost < result.costs.baseline, "which leaves the call"
         assert [*Module.parse(result.bitcode).instruction_counts()] == ["_Z3payR7Accountl"]
-        again = optimize(program, Replayed(policy.run(session, program, 0)), session, 0)
-        assert again.bitcode == result.bitcode
+        assert found.made is not None and result.bitcode == found.made.bitcode
+        whole = parse_policy("agent-whole", settings).run(session, account, 0)
+        assert not whole.inlining, "it is one list"
+
+
+def test_what_llvm_fails_over_is_not_inlined(
+    account: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, try_lists, held, tried = Session.hold, Session.try_lists, [()], []
+
+    def hold_it(self: Session, program: Program, inlining: Inlining = ()) -> Any:
+        held[0] = inlining
+        return hold(self, program, inlining)
+
+    def fail(self: Session, lists: Any, *arguments: Any) -> Any:
+        tried.append(bool(held[0]))
+        if held[0]:
+            raise WorkerFailure("it has died")
+        return try_lists(self, lists, *arguments)
+
+    monkeypatch.setattr(Session, "hold", hold_it)
+    monkeypatch.setattr(Session, "try_lists", fail)
+    with Session(make_settings("sound", "loaded", "clang")) as session:
+        found = policy_for("loaded", work=4.0).run(session, account, 0)
+    assert found.made is not None and found.actions and not found.inlining
+    assert True in tried and False in tried
+
+
+def test_choices_that_do_not_help_are_taken_back(
+    load: Callable[..., Program], tmp_path: Path
+) -> None:
+    """Those of a function whose calls take more than its code."""
+    (tmp_path / "vectors.cpp").write_text(VECTORS)
+    program = load(tmp_path / "vectors.cpp")
+    with Session(make_settings("sound", "text", "clang")) as session:
+        session.begin(program)
+        prospects = session.inlining_prospects()
+        assert prospects is not None and prospects.beforehand
+        result = optimize(program, policy_for("text"), session, 0)
+    assert result.cost < result.costs.baseline and not result.inlining
 
 
 def test_a_trial_that_is_late_has_no_such_choices(

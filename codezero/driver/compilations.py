@@ -14,7 +14,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from codezero import __version__
+import codezero
+from codezero import __version__, _native
 from codezero._native import LLVM_VERSION, CodegenError
 from codezero.agents.shipped import agent_for
 from codezero.compiler.clang_driver import is_fortran, not_followed
@@ -153,11 +154,16 @@ class Compilations:
 
     @cached_property
     def version(self) -> str:
-        """Of all that decides what is made of a program."""
-        folder = agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL))
-        digest = hashlib.blake2b(f"{__version__} {LLVM_VERSION}".encode(), digest_size=16)
-        for path in sorted(folder.rglob("*.json")) + sorted(folder.rglob("*.onnx")):
-            digest.update(path.read_bytes())
+        """Of all that decides what is made of a program: this package, as it is installed, with
+        its space of passes, and the agent."""
+        native = os.stat(_native.__file__)  # too large to read before the first compilation
+        what = f"{__version__} {LLVM_VERSION} {native.st_size} {native.st_mtime_ns}"
+        digest = hashlib.blake2b(what.encode(), digest_size=16)
+        package = Path(codezero.__file__).parent
+        agent = agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL))
+        for folder, ending in ((package, "py"), (agent, "json"), (agent, "onnx")):
+            for path in sorted(folder.rglob(f"*.{ending}")):
+                digest.update(path.read_bytes())
         digest.update(repr(load_space(SPACE)).encode())
         return digest.hexdigest()
 

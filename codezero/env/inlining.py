@@ -17,9 +17,9 @@ from typing import NamedTuple, TypeAlias
 
 MOST_TOUCHED = 64
 """Functions that a choice may touch."""
-MOST_INLINED = 24
-"""Instructions, in all calls of a function, up to which it is inlined before any list if other
-objects may have a copy of it; docs/training-log.md, entry 17."""
+MOST_INLINED = 32
+"""Instructions of the baseline's that all calls of a function would become, up to which it is
+inlined before any list if other objects may have a copy of it; docs/training-log.md, entry 17."""
 
 Edges = Sequence[tuple[str, str, int]]
 """Direct calls: caller, callee, how many. See `codezero._native.Module.call_edges`."""
@@ -45,6 +45,15 @@ class Inlinable(NamedTuple):
     """Whether nothing is left of it where all its calls are inlined."""
     is_shared: bool
     """Whether other objects may have a copy of it, as of C++'s inline functions."""
+
+
+class Prospects(NamedTuple):
+    """What may come of choices about inlining."""
+
+    beforehand: Inlining
+    """Those that are made before any list; see `Calls.small_and_shared`."""
+    likely: int
+    """How many others there can be that are likely to make the program smaller."""
 
 
 NOT_INLINABLE = Inlinable(may_always=False, may_never=False, disappears=False, is_shared=False)
@@ -100,37 +109,57 @@ class Calls:
             return self._inlinable[choice.function].disappears
         return self._never_is_likely and self._calls[choice.function] > 1
 
-    def number_of_likely(self) -> int:
-        """How many likely choices there can be."""
+    def number_of_likely(self, made: Inlining = ()) -> int:
+        """How many likely choices there can be, but for functions that have been chosen for."""
+        chosen = {choice.function for choice in made}
         return sum(
             self._may(callee, choice.always) and self.is_likely(choice)
             for callee in self._callers
+            if callee not in chosen
             for choice in (InliningChoice(callee, always=True), InliningChoice(callee, False))
         )
 
-    def safe(self, left: Edges, instructions: Mapping[str, int]) -> Inlining:
-        """Choices that are as good as sure to help, so that no trial has to tell.
+    def small_and_shared(self, left: Edges, instructions: Mapping[str, int]) -> Inlining:
+        """Choices that help nearly always, so that no trial has to tell.
 
         An inliner hardly counts what a function saves that disappears, above all its tables to
         unwind by, unless no other object can have a copy of it. If others may, as of C++'s inline
-        functions, that is saved once for the whole program, and its body is copied by each of
-        them: it has to be small.
+        functions, that is saved once for the whole program, and each of them copies its body: it
+        has to be small, with what is inlined into it.
 
         Args:
             left: direct calls after the passes of the baseline.
             instructions: that functions have then.
         """
+        callees: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         calls: defaultdict[str, int] = defaultdict(int)
-        for _, callee, number in left:
+        for caller, callee, number in left:
+            callees[caller].append((callee, number))
             calls[callee] += number
-        return tuple(
-            InliningChoice(callee, always=True)
-            for callee in sorted(calls)
-            if self._may(callee, always=True)
-            and self._inlinable[callee].disappears
-            and self._inlinable[callee].is_shared
-            and calls[callee] * instructions.get(callee, MOST_INLINED + 1) <= MOST_INLINED
-        )
+        sizes: dict[str, int] = {}
+        """With what is inlined into them, of functions all of whose callees have been looked at."""
+        chosen: set[str] = set()
+        open_, seen = [(name, False) for name in sorted(callees, reverse=True)], set[str]()
+        while open_:
+            name, is_ready = open_.pop()
+            if not is_ready:
+                if name not in seen:
+                    seen.add(name)
+                    open_.append((name, True))
+                    open_ += [(callee, False) for callee, _ in callees[name]]
+                continue
+            inlined = sum(n * (sizes[c] - 1) for c, n in callees[name] if c in chosen)
+            sizes[name] = instructions.get(name, MOST_INLINED + 1) + inlined
+            comes_back = any(callee not in sizes for callee, _ in callees[name])
+            if (
+                self._may(name, always=True)
+                and self._inlinable[name].disappears
+                and self._inlinable[name].is_shared
+                and 0 < calls[name] * sizes[name] <= MOST_INLINED
+                and not comes_back
+            ):
+                chosen.add(name)
+        return tuple(InliningChoice(name, always=True) for name in sorted(chosen))
 
     def _may(self, function: str, always: bool) -> bool:
         inlinable = self._inlinable.get(function, NOT_INLINABLE)

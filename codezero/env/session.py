@@ -18,7 +18,7 @@ from codezero.compiler.spaces import Codegen, PassSpace, load_space
 from codezero.env import EPISODE
 from codezero.env.episode import End, Episode, EpisodeSettings, Function, Replayed, Step
 from codezero.env.features import Features, Observation
-from codezero.env.inlining import Inlining
+from codezero.env.inlining import Inlining, Prospects
 from codezero.env.reward import Costs, Reward
 from codezero.env.subject import Made
 from codezero.env.trials import ATTEMPTS, Inlined, TailCosts, Tailed, Tried
@@ -438,18 +438,13 @@ class Session:
         tells: bool = self._call("trials.tells_functions", timeout=self.step_seconds)
         return tells
 
-    def likely_choices(self) -> int | None:
-        """How many choices about inlining that are likely to help there can be.
+    def inlining_prospects(self) -> Prospects | None:
+        """What may be chosen about inlining.
 
         None where functions call no others, without which nothing can be inlined.
         """
-        likely: int | None = self._call("trials.likely_choices", timeout=START_SECONDS)
-        return likely
-
-    def safe_choices(self) -> Inlining:
-        """Choices about inlining that are as good as sure to make the program smaller."""
-        safe: Inlining = self._call("trials.safe_choices", timeout=START_SECONDS)
-        return safe
+        found: Prospects | None = self._call("trials.inlining_prospects", timeout=START_SECONDS)
+        return found
 
     def try_inlining(
         self, trials: int, most_work: float = math.inf, *, likely: bool = False

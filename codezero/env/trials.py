@@ -19,7 +19,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from codezero._native import LLVMError, Module
 from codezero.compiler.spaces import PassSpace
-from codezero.env.inlining import Calls, Inlining, InliningChoice, batches, saved
+from codezero.env.inlining import Calls, Inlining, InliningChoice, Prospects, batches, saved
 from codezero.env.subject import Built, Made, Subject
 
 OVER_LIMIT = 1.5
@@ -263,18 +263,17 @@ class Trials:
         """Whether the cost of a function can be told, without which nothing is chosen for one."""
         return not self._subject.objective.of_code or self._subject.at_start().tells_function_sizes
 
-    def likely_choices(self) -> int | None:
-        """How many choices about inlining that are likely to help there can be.
+    def inlining_prospects(self) -> Prospects | None:
+        """What may be chosen about inlining.
 
         None where functions call no others, without which nothing can be inlined.
         """
-        calls = self._calls_at_start()
-        return calls.number_of_likely() if calls else None
-
-    def safe_choices(self) -> Inlining:
-        """Choices about inlining to begin with; see `Calls.safe`."""
-        optimized = self._subject.optimized()
-        return self._calls_at_start().safe(optimized.call_edges(), optimized.instruction_counts())
+        calls, optimized = self._calls_at_start(), self._subject.optimized()
+        if not calls:
+            return None
+        wanted = calls.small_and_shared(optimized.call_edges(), optimized.instruction_counts())
+        beforehand = tuple(compress(wanted, self._subject.fresh().choose_inlining(wanted)))
+        return Prospects(beforehand, calls.number_of_likely(beforehand))
 
     def _calls_at_start(self) -> Calls:
         if self._calls is None:

@@ -43,7 +43,7 @@ class PortfolioSearch:
     Args:
         env: lists and tails of which it has not all passes are left out.
         by_function: whether functions may have tails of their own, and which of them are inlined
-            may be chosen. If not, there is one tail for all.
+            may be chosen, before lists and under the best. If not, there is one tail for all.
         lists_alone: whether there are neither tails nor such choices.
         most_work: times as long as the baseline that the trial's lists and tails may take, where
             that is not what the portfolio says.
@@ -118,8 +118,10 @@ class PortfolioSearch:
             if self._lists_alone or (self._by_function and not tells):
                 self._tails = {}
             if self._by_function and tells and not self._lists_alone:
-                self._likely = env.likely_choices()
-                self._best = replace(NO_LIST, inlining=env.safe_choices())
+                prospects = env.inlining_prospects()
+                if prospects is not None:
+                    self._likely = prospects.likely
+                    self._best = replace(NO_LIST, inlining=prospects.beforehand)
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
         work = self._most_work if limit.work is None else min(self._most_work, limit.work)
@@ -134,6 +136,8 @@ class PortfolioSearch:
         many = MOST_AT_ONCE if math.isinf(limit.seconds) else env.threads
         before = meter.seconds_left()
         self._try_in_rounds(order.trial, many, meter, most_work)
+        if self._best.inlining and self._best.cost >= env.costs.baseline:
+            self._try_without_choices(order.trial, many, meter, most_work)
         if trials and self._has_time_for_inlining(trials, order.trial, before, meter):
             work -= self._try_inlining(trials, most_work) * self._work_of_list
             self._try_in_rounds(self._next_lists(work), many, meter, most_work)
@@ -164,6 +168,20 @@ class PortfolioSearch:
             if self._found.trials and meter.out_of_time():
                 return
             self._try(lists[first : first + many], meter, most_work)
+
+    def _try_without_choices(
+        self, lists: Sequence[int], many: int, meter: Meter, most_work: float
+    ) -> None:
+        """Try lists with nothing chosen about inlining, and keep that if it is better so.
+
+        What is chosen beforehand helps nearly always. Where it does not, or LLVM fails over it, it
+        is to blame for all of them.
+        """
+        chosen = self._best
+        self._best = replace(NO_LIST, cost=chosen.cost)
+        self._try_in_rounds(lists, many, meter, most_work)
+        if self._best.made is None and chosen.made is not None:
+            self._best = chosen
 
     @property
     def _work_of_list(self) -> float:
