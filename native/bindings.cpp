@@ -114,6 +114,7 @@ NB_MODULE(_native, M) {
   M.doc() =
       "LLVM in the process: one module in memory, the passes, the features.";
   M.attr("LLVM_VERSION") = LLVM_VERSION_STRING;
+  M.attr("SOURCES") = CODEZERO_SOURCES;
   nb::list ShapeFeatures;
   for (const std::string &Name : shapeFeatures())
     ShapeFeatures.append(Name);
@@ -358,6 +359,20 @@ NB_MODULE(_native, M) {
           "many), in the\n"
           "order of the module. Left out is what has no name, or one that is "
           "not UTF-8.")
+      .def(
+          "recursive_stacks",
+          [](const Module &Self) {
+            Numbers Bytes;
+            {
+              nb::gil_scoped_release Release;
+              Bytes = Self.recursiveStacks();
+            }
+            return toDict(Bytes);
+          },
+          "Bytes on the stack of functions that come to call themselves, by "
+          "direct calls: of\n"
+          "those that have more than LLVM's inliners give any of them, which "
+          "is 1,024.")
       .def(
           "inlinable_functions",
           [](const Module &Self) {

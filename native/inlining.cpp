@@ -4,8 +4,10 @@
 
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SCCIterator.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/Analysis/CallGraph.h"
 #include "llvm/Analysis/InlineCost.h"
 #include "llvm/IR/Attributes.h"
 #include "llvm/IR/InstIterator.h"
@@ -54,26 +56,30 @@ public:
   // more than once.
   bool mayMove(const Function &F) {
     Totals Done;
-    const auto Bytes = total(F, Done);
-    return Bytes && *Bytes <= MostStackBytes;
+    return isLittle(total(F, Done));
   }
 
   // The same of all functions with our mark that a function is inlined into,
   // directly or by way of others.
   bool mayCallersMove(const Function &F) {
+    Totals Done;
     SmallPtrSet<const Function *, 8> Seen = {&F};
     SmallVector<const Function *, 8> Open = {&F};
-    while (!Open.empty())
-      for (const User *U : Open.pop_back_val()->users()) {
+    while (!Open.empty()) {
+      const Function *Callee = Open.pop_back_val();
+      for (const User *U : Callee->users()) {
         const auto *Call = dyn_cast<CallBase>(U);
-        const Function *Caller = Call ? Call->getFunction() : nullptr;
-        if (!Caller || !Caller->hasFnAttribute(Attribute::AlwaysInline) ||
+        if (!Call || Call->getCalledFunction() != Callee)
+          continue;
+        const Function *Caller = Call->getFunction();
+        if (!Caller->hasFnAttribute(Attribute::AlwaysInline) ||
             !Seen.insert(Caller).second)
           continue;
-        if (Caller->hasFnAttribute(Mark) && !mayMove(*Caller))
+        if (Caller->hasFnAttribute(Mark) && !isLittle(total(*Caller, Done)))
           return false;
         Open.push_back(Caller);
       }
+    }
     return true;
   }
 
@@ -93,6 +99,10 @@ private:
     if (!Kept)
       Kept = std::make_unique<Own>(look(F));
     return *Kept;
+  }
+
+  static bool isLittle(std::optional<uint64_t> Bytes) {
+    return Bytes && *Bytes <= MostStackBytes;
   }
 
   static Own look(const Function &F) {
@@ -168,6 +178,26 @@ static bool isChosen(const Function &F) {
   return F.hasFnAttribute(Attribute::AlwaysInline) ||
          F.hasFnAttribute(Attribute::NoInline) ||
          F.hasFnAttribute(Attribute::Naked);
+}
+
+std::map<std::string, uint64_t> recursiveStacks(llvm::Module &M) {
+  CallGraph Graph(M);
+  std::map<std::string, uint64_t> Found;
+  for (auto It = scc_begin(&Graph); !It.isAtEnd(); ++It)
+    if (It.hasCycle())
+      for (const CallGraphNode *Node : *It) {
+        const Function *F = Node->getFunction();
+        if (!F || F->isDeclaration())
+          continue;
+        uint64_t Bytes = 0;
+        for (const Instruction &I : instructions(*F))
+          if (const auto *Alloca = dyn_cast<AllocaInst>(&I))
+            if (const auto Size = Alloca->getAllocationSize(F->getDataLayout()))
+              Bytes = SaturatingAdd(Bytes, Size->getKnownMinValue());
+        if (Bytes > MostStackBytes)
+          Found[F->getName().str()] = Bytes;
+      }
+  return Found;
 }
 
 static bool mayChooseAlways(Function &F, ArrayRef<const Function *> Callers,

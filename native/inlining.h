@@ -6,6 +6,7 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/ValueHandle.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,10 @@ struct Inlinable {
 };
 
 std::vector<Inlinable> inlinableFunctions(llvm::Module &M);
+
+// Bytes on the stack of functions that come to call themselves, by direct
+// calls: of those that have more than inliners give any of them.
+std::map<std::string, uint64_t> recursiveStacks(llvm::Module &M);
 
 struct InliningChoice {
   llvm::Function *F;

@@ -357,6 +357,11 @@ std::vector<Inlinable> Module::inlinableFunctions() const {
   return codezero::inlinableFunctions(*IR);
 }
 
+std::map<std::string, uint64_t> Module::recursiveStacks() const {
+  std::lock_guard Lock(Owner->Mutex);
+  return codezero::recursiveStacks(*IR);
+}
+
 std::vector<std::string> Module::inlineDefinitions() const {
   std::lock_guard Lock(Owner->Mutex);
   const TargetLibraryInfoImpl Known(IR->getTargetTriple());

@@ -98,6 +98,7 @@ public:
   // See inlining.h for both.
   std::vector<CallEdge> callEdges() const;
   std::vector<Inlinable> inlinableFunctions() const;
+  std::map<std::string, uint64_t> recursiveStacks() const;
   // Functions whose body is there to be inlined alone, by C's rules: that of
   // the linker is to be in another file, and is not, where someone forgot it.
   std::vector<std::string> inlineDefinitions() const;

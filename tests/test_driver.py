@@ -27,6 +27,7 @@ from codezero.compiler import loaded_size
 from codezero.compiler.toolchain import CLANG, FLANG
 from codezero.driver import records
 from codezero.driver.cache import FOLDER, ObjectCache
+from codezero.driver.compilations import Compilations
 from codezero.driver.records import Record
 from codezero.driver.settings import DriverSettings
 from codezero.errors import CodeZeroError
@@ -878,3 +879,16 @@ def test_fortran_that_is_not_ours(builder: Builder) -> None:
             done.append((made.returncode, made.stdout, made.stderr, contents(builder, "a.o")))
         assert done[0] == done[1]
     assert "-mcmodel=large" in builder.last_record().reason
+
+
+def test_objects_are_kept_by_the_code_that_chose_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "codezero" / "search" / "portfolio.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("MOST = 1\n")
+    monkeypatch.setattr("codezero.__file__", str(tmp_path / "codezero" / "__init__.py"))
+    versions = [Compilations().version]
+    module.write_text("MOST = 2\n")
+    versions += [Compilations().version, Compilations().version]
+    assert versions[0] != versions[1] == versions[2]

@@ -338,6 +338,12 @@ def test_nothing_is_inlined_into_itself_by_way_of_others() -> None:
     assert len(chosen) < 2
 
 
+def test_what_calls_itself_is_not_small_and_shared() -> None:
+    """As the baseline leaves a function into which it has inlined one that calls it."""
+    edges = [("main", "a", 1), ("a", "a", 1)]
+    assert Calls(edges, {}, {"a": SHARED}).small_and_shared(edges, {"main": 9, "a": 3}) == ()
+
+
 def test_likely_choices_are_not_those_that_are_made() -> None:
     calls = Calls(EDGES, {}, {"leaf": SHARED, "far": LOCAL})
     assert calls.number_of_likely() == 2
@@ -490,7 +496,7 @@ def test_a_trial_without_likely_choices_has_more_lists(
 
 
 def test_a_trial_with_little_time_has_no_such_choices(
-    twice: Program, monkeypatch: pytest.MonkeyPatch
+    twice: Program, account: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
@@ -500,13 +506,18 @@ def test_a_trial_with_little_time_has_no_such_choices(
 
     monkeypatch.setattr(Session, "try_inlining", try_inlining)
     settings, size = make_settings("sound", "loaded", "clang"), shipped_agents()["size"]
-    for work, wanted in ((1.0, 0), (2.0, 0), (20.0, 1)):
+    for program, work, wanted in (
+        (twice, 1.0, 0),
+        (twice, 2.0, 0),
+        (twice, 20.0, 1),
+        (account, 2.0, 0),
+    ):
         calls.clear()
         limit = TrialLimit(work)
         with Session(settings) as session:
             policy = AgentPolicy(size, limit=limit, objective=Objective.LOADED)
-            policy.run(session, twice, 0)
-        assert len(calls) == wanted, work
+            policy.run(session, program, 0)
+        assert len(calls) == wanted, (program.name, work)
 
 
 VECTORS = """
@@ -594,6 +605,64 @@ def test_what_llvm_fails_over_is_not_inlined(
         found = policy_for("loaded", work=4.0).run(session, account, 0)
     assert found.made is not None and found.actions and not found.inlining
     assert True in tried and False in tried
+
+
+LARGE_STACK = """
+void use(char *, int);
+static void helper(int k) { char b[16000]; use(b, k); }
+inline void f(int k) { helper(k); }
+int rec(int n) {
+    if (n % 1000 == 999)
+        f(n);
+    return n == 0 ? 0 : n + rec(n - 1) * rec(n - 2);
+}
+"""
+
+
+def test_what_calls_itself_has_no_larger_stack(
+    load: Callable[..., Program], tmp_path: Path
+) -> None:
+    """By way of a function that is inlined always, into which another is inlined first."""
+    (tmp_path / "stack.cpp").write_text(LARGE_STACK)
+    program = load(tmp_path / "stack.cpp")
+    settings = make_settings("sound", "loaded", "clang")
+    bottom_up = [settings.action(name) for name in ("inline", "default-oz")]
+    with Session(settings) as session:
+        session.begin(program)
+        prospects = session.inlining_prospects()
+        assert prospects is not None and not prospects.beforehand
+        session.begin(program, (InliningChoice("_Z1fi", ALWAYS),))
+        session.replay(bottom_up)
+        with pytest.raises(LLVMError, match="_Z3reci calls itself, with 16000 bytes"):
+            session.finish()
+        (tried,) = session.try_lists([bottom_up])
+        assert tried.cost is None
+        session.begin(program)
+        session.replay(bottom_up)
+        assert session.finish().cost, "without that"
+    assert not module_of(LOOP_OF_CALLS.format(1024)).recursive_stacks()
+    assert module_of(LOOP_OF_CALLS.format(1025)).recursive_stacks() == {"a": 1025}
+
+
+LOOP_OF_CALLS = """
+declare void @use(ptr)
+define void @a() {{
+    %1 = alloca [{} x i8]
+    call void @use(ptr %1)
+    call void @b()
+    ret void
+}}
+define void @b() {{
+    call void @a()
+    ret void
+}}
+define void @other() {{
+    %1 = alloca [9999 x i8]
+    call void @use(ptr %1)
+    call void @a()
+    ret void
+}}
+"""
 
 
 def test_choices_that_do_not_help_are_taken_back(

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import codezero
-from codezero import __version__, _native
-from codezero._native import LLVM_VERSION, CodegenError
+from codezero import __version__
+from codezero._native import LLVM_VERSION, SOURCES, CodegenError
 from codezero.agents.shipped import agent_for
 from codezero.compiler.clang_driver import is_fortran, not_followed
 from codezero.compiler.frontends import compile_options
@@ -53,6 +53,8 @@ class Compilations:
         self._seen = Seen()
         self._caches: dict[tuple[str, int], ObjectCache] = {}
         self._lock = threading.Lock()
+        self.version = _version()
+        """Of all that decides what is made of a program."""
 
     def warm_up(self) -> None:
         """Load what the first compilation needs."""
@@ -152,25 +154,23 @@ class Compilations:
         what = json.dumps([self.version, task.flags, identity, _of_choice(task.settings)])
         return hashlib.blake2b(what.encode() + task.bitcode, digest_size=20).hexdigest()
 
-    @cached_property
-    def version(self) -> str:
-        """Of all that decides what is made of a program: this package, as it is installed, with
-        its space of passes, and the agent."""
-        native = os.stat(_native.__file__)  # too large to read before the first compilation
-        what = f"{__version__} {LLVM_VERSION} {native.st_size} {native.st_mtime_ns}"
-        digest = hashlib.blake2b(what.encode(), digest_size=16)
-        package = Path(codezero.__file__).parent
-        agent = agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL))
-        for folder, ending in ((package, "py"), (agent, "json"), (agent, "onnx")):
-            for path in sorted(folder.rglob(f"*.{ending}")):
-                digest.update(path.read_bytes())
-        digest.update(repr(load_space(SPACE)).encode())
-        return digest.hexdigest()
-
     def close(self) -> None:
         """End the processes of those that are free."""
         while not self._free.empty():
             self._free.get().close()
+
+
+def _version() -> str:
+    """Of this package, as it is installed now, with its space of passes, and the agent."""
+    what = f"{__version__} {LLVM_VERSION} {SOURCES} {load_space(SPACE)}"
+    digest = hashlib.blake2b(what.encode(), digest_size=16)
+    package = Path(codezero.__file__).parent
+    agent = agent_for(make_settings(SPACE, OBJECTIVE, PROTOCOL))
+    for folder, ending in ((package, "py"), (agent, "json"), (agent, "onnx")):
+        for path in sorted(folder.rglob(f"*.{ending}")):
+            contents = path.read_bytes()
+            digest.update(f"{path.relative_to(folder)} {len(contents)}\n".encode() + contents)
+    return digest.hexdigest()
 
 
 class Task(NamedTuple):

@@ -148,9 +148,9 @@ class Calls:
                     open_.append((name, True))
                     open_ += [(callee, False) for callee, _ in callees[name]]
                 continue
+            comes_back = any(callee not in sizes for callee, _ in callees[name])
             inlined = sum(n * (sizes[c] - 1) for c, n in callees[name] if c in chosen)
             sizes[name] = instructions.get(name, MOST_INLINED + 1) + inlined
-            comes_back = any(callee not in sizes for callee, _ in callees[name])
             if (
                 self._may(name, always=True)
                 and self._inlinable[name].disappears

@@ -443,7 +443,9 @@ class Session:
 
         None where functions call no others, without which nothing can be inlined.
         """
-        found: Prospects | None = self._call("trials.inlining_prospects", timeout=START_SECONDS)
+        found: Prospects | None = self._call(
+            "trials.inlining_prospects", timeout=self._in_time(START_SECONDS)
+        )
         return found
 
     def try_inlining(

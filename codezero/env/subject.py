@@ -287,8 +287,26 @@ class Subject:
             ended = module.clone()
             changed = bool(self._finish_matters) and ended.run(FINISH)
             changed |= self.end(ended)
-        self._check_references(ended)
+        self._check(ended)
         return Built(module, ended, changed, self.measure_or_initial(ended))
+
+    def _check(self, module: Module) -> None:
+        """Raises `LLVMError` for a program that might fail where the baseline does not."""
+        self._check_references(module)
+        self._check_stacks(module)
+
+    def _check_stacks(self, module: Module) -> None:
+        """Raises `LLVMError` where what calls itself takes more of the stack than it has to.
+
+        Inliners see to that but for what they have to inline always, whose own stack they may
+        have made larger before.
+        """
+        stacks = module.recursive_stacks()
+        if stacks:
+            as_baseline = self.optimized().recursive_stacks()
+            for name, size in stacks.items():
+                if size > as_baseline.get(name, 0):
+                    raise LLVMError(f"{name} calls itself, with {size} bytes on the stack")
 
     def _check_references(self, module: Module) -> None:
         """Raises `LLVMError` for a program that may not link where the baseline does.
@@ -325,7 +343,7 @@ class Subject:
         changed = module.run(FINISH)
         changed |= self.end(module)
         module.verify()
-        self._check_references(module)
+        self._check(module)
         return self._made(changed, module, self.measure(module))
 
     def hand_over(self, built: Built) -> Made:

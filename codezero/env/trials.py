@@ -48,6 +48,8 @@ class Tried(NamedTuple):
     """Wall time of the passes, and of measuring what they made."""
     is_running: bool = False
     """Whether it was given up in the middle of a pass, which cannot be stopped."""
+    is_late: bool = False
+    """Whether it was given up for its time, in the middle of a pass or not."""
 
 
 class Tailed(NamedTuple):
@@ -185,7 +187,7 @@ class Trials:
         self._tried = []  # they take memory
         self._subject.prepare()
         results = self._side_by_side(self._try_list, lists, most_work)
-        given_up = (None, Tried(None, (), math.inf, is_running=True))
+        given_up = (None, Tried(None, (), math.inf, is_running=True, is_late=True))
         self._tried = [result or given_up for result in results]
         return [tried for _, tried in self._tried]
 
@@ -221,7 +223,8 @@ class Trials:
         limit.start()
         built, changed = self._run_list(self._subject.fresh(self._subject.inlining), actions, limit)
         cost = None if built is None else built.measured.cost
-        return built, Tried(cost, changed, time.perf_counter() - began)
+        is_late = built is None and limit.is_passed()
+        return built, Tried(cost, changed, time.perf_counter() - began, is_late=is_late)
 
     def _run_list(
         self, module: Module, actions: Sequence[int], limit: _Limit
@@ -271,9 +274,11 @@ class Trials:
         calls, optimized = self._calls_at_start(), self._subject.optimized()
         if not calls:
             return None
-        wanted = calls.small_and_shared(optimized.call_edges(), optimized.instruction_counts())
-        beforehand = tuple(compress(wanted, self._subject.fresh().choose_inlining(wanted)))
-        return Prospects(beforehand, calls.number_of_likely(beforehand))
+        made = calls.small_and_shared(optimized.call_edges(), optimized.instruction_counts())
+        # As it is at the start, and with what the baseline inlines into them.
+        for module in (optimized.clone, self._subject.fresh) if made else ():
+            made = tuple(compress(made, module().choose_inlining(made)))
+        return Prospects(made, calls.number_of_likely(made))
 
     def _calls_at_start(self) -> Calls:
         if self._calls is None:

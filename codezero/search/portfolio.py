@@ -78,6 +78,8 @@ class PortfolioSearch:
         are none at all."""
         self._likely_left = self._unlikely_left = False
         """Whether there are choices that have not been tried with the best list."""
+        self._late = False
+        """Whether a list has been given up for its time."""
         self._start = self._found = Found((), 0, 0)
         self._best = NO_LIST
         """What inlining and tails go on from, whether it is smaller than the baseline or not."""
@@ -118,10 +120,7 @@ class PortfolioSearch:
             if self._lists_alone or (self._by_function and not tells):
                 self._tails = {}
             if self._by_function and tells and not self._lists_alone:
-                prospects = env.inlining_prospects()
-                if prospects is not None:
-                    self._likely = prospects.likely
-                    self._best = replace(NO_LIST, inlining=prospects.beforehand)
+                self._look_at_inlining()
         except (LLVMError, WorkerFailure) as failure:
             raise ProgramError(f"{self._program.name}: LLVM fails on it ({failure})") from None
         work = self._most_work if limit.work is None else min(self._most_work, limit.work)
@@ -134,15 +133,25 @@ class PortfolioSearch:
         most_work = math.inf if math.isinf(limit.seconds) else STRAGGLER * whole
         # All at once is quickest; in rounds, what is done when the time is up is kept.
         many = MOST_AT_ONCE if math.isinf(limit.seconds) else env.threads
-        before = meter.seconds_left()
-        self._try_in_rounds(order.trial, many, meter, most_work)
-        if self._best.inlining and self._best.cost >= env.costs.baseline:
-            self._try_without_choices(order.trial, many, meter, most_work)
-        if trials and self._has_time_for_inlining(trials, order.trial, before, meter):
+        before, tried = meter.seconds_left(), order.trial
+        self._try_in_rounds(tried, many, meter, most_work)
+        # Late are lists of whatever program.
+        if self._best.inlining and self._best.cost >= env.costs.baseline and not self._late:
+            self._try_without_choices(tried, many, meter, most_work)
+            work -= sum(portfolio.work[k] for k in tried)
+            tried = [*tried, *tried]
+        if trials and self._has_time_for_inlining(trials, tried, before, meter):
             work -= self._try_inlining(trials, most_work) * self._work_of_list
             self._try_in_rounds(self._next_lists(work), many, meter, most_work)
         if not meter.out_of_time():
             self._try_tails(len(tails.chosen), meter, most_work)
+
+    def _look_at_inlining(self) -> None:
+        """See what may be chosen, and begin with what is chosen beforehand."""
+        prospects = self._env.inlining_prospects()
+        if prospects is not None:
+            self._likely = prospects.likely
+            self._best = replace(NO_LIST, inlining=prospects.beforehand)
 
     def _has_time_for_inlining(
         self, trials: int, tried: Sequence[int], before: float, meter: Meter
@@ -299,6 +308,7 @@ class PortfolioSearch:
         begun = sorted(range(len(lists)), key=lambda k: -work[k] if work else 0)
         try:
             tried = self._env.try_lists([lists[k] for k in begun], most_work)
+            self._late |= any(each.is_late for each in tried)
             costs = [math.inf if each.cost is None else each.cost for each in tried]
             for index in sorted(range(len(tried)), key=lambda i: (costs[i], begun[i])):
                 if self._keep(tried[index], index):
@@ -312,6 +322,7 @@ class PortfolioSearch:
         if not meter.out_of_time() and self._hold_program():
             with contextlib.suppress(WorkerFailure):
                 (tried,) = self._env.try_lists([actions], most_work)
+                self._late |= tried.is_late
                 self._keep(tried, 0)
 
     def _keep(self, tried: Tried, index: int) -> bool:
