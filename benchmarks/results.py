@@ -180,8 +180,9 @@ hash of their names among those of up to {limit:,} instructions before optimisat
 trained on, nor chose a checkpoint or a list; of a corpus it is the test split. *none* is -O0;
 *fixed* is the best list that `codezero search fixed` found on training programs
 (`benchmarks/lists`), and `text-codegen.txt` the same with one way to generate code for all
-programs; *agent* is one trial: a few lists of its portfolio, small shared functions inlined, with *10x* and
-for instructions choices about inlining under the best of them, and for machine code a few ways to generate it and frame pointers. For machine code it
+programs; *agent* is one trial: a few lists of its portfolio, with small functions inlined that
+objects may share, with *10x* and for instructions choices about inlining under the best of them,
+and for machine code a few ways to generate it and, with *10x*, frame pointers. For machine code it
 takes some four times as long as -Oz, and with *10x* ten times, as for instructions. What it does
 about the code of -Oz's own result, where no list is smaller, is not *by itself*. A time that is
 given limits the search for one program, but not the trial that it begins with. The lists that the
