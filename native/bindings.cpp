@@ -49,6 +49,16 @@ nb::dict toDict(const Numbers &ByName) {
   return Dict;
 }
 
+// What a method tells of functions, by their names.
+template <auto Method> nb::dict numbersBy(const Module &Self) {
+  Numbers ByName;
+  {
+    nb::gil_scoped_release Release;
+    ByName = (Self.*Method)();
+  }
+  return toDict(ByName);
+}
+
 nb::list toList(const std::vector<std::string> &Names) {
   nb::list List;
   for (const std::string &Name : Names)
@@ -332,19 +342,10 @@ NB_MODULE(_native, M) {
                    WithoutGIL(),
                    "Whether `function_sizes` has something to say of objects "
                    "for the target.")
-      .def(
-          "instruction_counts",
-          [](const Module &Self) {
-            Numbers Counts;
-            {
-              nb::gil_scoped_release Release;
-              Counts = Self.instructionCounts();
-            }
-            return toDict(Counts);
-          },
-          "Number of IR instructions by function, those that have no body or "
-          "no name\n"
-          "left out, and those whose name is not UTF-8.")
+      .def("instruction_counts", &numbersBy<&Module::instructionCounts>,
+           "Number of IR instructions by function, those that have no body or "
+           "no name\n"
+           "left out, and those whose name is not UTF-8.")
       .def(
           "call_edges",
           [](const Module &Self) {
@@ -359,20 +360,11 @@ NB_MODULE(_native, M) {
           "many), in the\n"
           "order of the module. Left out is what has no name, or one that is "
           "not UTF-8.")
-      .def(
-          "recursive_stacks",
-          [](const Module &Self) {
-            Numbers Bytes;
-            {
-              nb::gil_scoped_release Release;
-              Bytes = Self.recursiveStacks();
-            }
-            return toDict(Bytes);
-          },
-          "Bytes on the stack of functions that come to call themselves, by "
-          "direct calls: of\n"
-          "those that have more than LLVM's inliners give any of them, which "
-          "is 1,024.")
+      .def("recursive_stacks", &numbersBy<&Module::recursiveStacks>,
+           "Bytes on the stack of functions that come to call themselves, by "
+           "direct calls: of\n"
+           "those that have more than LLVM's inliners give any of them, which "
+           "is 1,024.")
       .def(
           "inlinable_functions",
           [](const Module &Self) {

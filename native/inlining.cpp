@@ -48,6 +48,42 @@ std::vector<CallEdge> callEdges(const llvm::Module &M) {
 
 namespace {
 
+// What is on the stack of a function, as far as its size is fixed.
+struct StackUse {
+  uint64_t Bytes = 0;
+  bool IsFixed = true;
+};
+
+} // namespace
+
+static StackUse stackOf(const Function &F) {
+  StackUse Found;
+  for (const Instruction &I : instructions(F))
+    if (const auto *Alloca = dyn_cast<AllocaInst>(&I)) {
+      const auto Size = Alloca->getAllocationSize(F.getDataLayout());
+      if (Size)
+        Found.Bytes = SaturatingAdd(Found.Bytes, Size->getKnownMinValue());
+      Found.IsFixed &= Size && !Size->isScalable();
+    }
+  return Found;
+}
+
+std::map<std::string, uint64_t> recursiveStacks(llvm::Module &M) {
+  CallGraph Graph(M);
+  std::map<std::string, uint64_t> Found;
+  for (auto It = scc_begin(&Graph); !It.isAtEnd(); ++It)
+    if (It.hasCycle())
+      for (const CallGraphNode *Node : *It)
+        if (const Function *F = Node->getFunction()) {
+          const uint64_t Bytes = stackOf(*F).Bytes;
+          if (Bytes > MostStackBytes)
+            Found[F->getName().str()] = Bytes;
+        }
+  return Found;
+}
+
+namespace {
+
 // What functions have on the stack, while nothing but their marks changes. What
 // is always inlined into a function counts as its code.
 class Frames {
@@ -85,8 +121,8 @@ public:
 
 private:
   struct Own {
-    bool MayMove = true;
-    uint64_t Bytes = 0;
+    bool MayMove;
+    uint64_t Bytes;
     SmallVector<const Function *, 4> Callees; // one a call
   };
   // Bytes, or nothing where the code may not move; as far as is known.
@@ -106,16 +142,10 @@ private:
   }
 
   static Own look(const Function &F) {
-    Own Found;
-    Found.MayMove = !asksAboutFrame(F) && !hasAssembly(F);
+    const auto [Bytes, IsFixed] = stackOf(F);
+    Own Found = {IsFixed && !asksAboutFrame(F) && !hasAssembly(F), Bytes, {}};
     for (const Instruction &I : instructions(F))
-      if (const auto *Alloca = dyn_cast<AllocaInst>(&I)) {
-        const auto Size = Alloca->getAllocationSize(F.getDataLayout());
-        if (Size && !Size->isScalable())
-          Found.Bytes = SaturatingAdd(Found.Bytes, Size->getFixedValue());
-        else
-          Found.MayMove = false;
-      } else if (const auto *Call = dyn_cast<CallBase>(&I)) {
+      if (const auto *Call = dyn_cast<CallBase>(&I)) {
         Found.MayMove &= !Call->cannotDuplicate();
         if (const Function *Callee = Call->getCalledFunction())
           Found.Callees.push_back(Callee);
@@ -178,26 +208,6 @@ static bool isChosen(const Function &F) {
   return F.hasFnAttribute(Attribute::AlwaysInline) ||
          F.hasFnAttribute(Attribute::NoInline) ||
          F.hasFnAttribute(Attribute::Naked);
-}
-
-std::map<std::string, uint64_t> recursiveStacks(llvm::Module &M) {
-  CallGraph Graph(M);
-  std::map<std::string, uint64_t> Found;
-  for (auto It = scc_begin(&Graph); !It.isAtEnd(); ++It)
-    if (It.hasCycle())
-      for (const CallGraphNode *Node : *It) {
-        const Function *F = Node->getFunction();
-        if (!F || F->isDeclaration())
-          continue;
-        uint64_t Bytes = 0;
-        for (const Instruction &I : instructions(*F))
-          if (const auto *Alloca = dyn_cast<AllocaInst>(&I))
-            if (const auto Size = Alloca->getAllocationSize(F->getDataLayout()))
-              Bytes = SaturatingAdd(Bytes, Size->getKnownMinValue());
-        if (Bytes > MostStackBytes)
-          Found[F->getName().str()] = Bytes;
-      }
-  return Found;
 }
 
 static bool mayChooseAlways(Function &F, ArrayRef<const Function *> Callers,

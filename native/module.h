@@ -95,7 +95,7 @@ public:
   std::vector<FunctionSummary> functions() const;
   // The same, by name, but those without one.
   std::map<std::string, uint64_t> instructionCounts() const;
-  // See inlining.h for both.
+  // See inlining.h for these.
   std::vector<CallEdge> callEdges() const;
   std::vector<Inlinable> inlinableFunctions() const;
   std::map<std::string, uint64_t> recursiveStacks() const;

@@ -151,10 +151,11 @@ class Calls:
             comes_back = any(callee not in sizes for callee, _ in callees[name])
             inlined = sum(n * (sizes[c] - 1) for c, n in callees[name] if c in chosen)
             sizes[name] = instructions.get(name, MOST_INLINED + 1) + inlined
+            inlinable = self._inlinable.get(name, NOT_INLINABLE)
             if (
-                self._may(name, always=True)
-                and self._inlinable[name].disappears
-                and self._inlinable[name].is_shared
+                inlinable.may_always
+                and inlinable.disappears
+                and inlinable.is_shared
                 and 0 < calls[name] * sizes[name] <= MOST_INLINED
                 and not comes_back
             ):

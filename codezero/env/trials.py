@@ -271,9 +271,10 @@ class Trials:
 
         None where functions call no others, without which nothing can be inlined.
         """
-        calls, optimized = self._calls_at_start(), self._subject.optimized()
+        calls = self._calls_at_start()
         if not calls:
             return None
+        optimized = self._subject.optimized()
         made = calls.small_and_shared(optimized.call_edges(), optimized.instruction_counts())
         # As it is at the start, and with what the baseline inlines into them.
         for module in (optimized.clone, self._subject.fresh) if made else ():

@@ -135,7 +135,7 @@ class PortfolioSearch:
         many = MOST_AT_ONCE if math.isinf(limit.seconds) else env.threads
         before, tried = meter.seconds_left(), order.trial
         self._try_in_rounds(tried, many, meter, most_work)
-        # Late are lists of whatever program.
+        # Lists that take too long are no worse without them.
         if self._best.inlining and self._best.cost >= env.costs.baseline and not self._late:
             self._try_without_choices(tried, many, meter, most_work)
             work -= sum(portfolio.work[k] for k in tried)
@@ -307,8 +307,7 @@ class PortfolioSearch:
         self._count(len(lists))
         begun = sorted(range(len(lists)), key=lambda k: -work[k] if work else 0)
         try:
-            tried = self._env.try_lists([lists[k] for k in begun], most_work)
-            self._late |= any(each.is_late for each in tried)
+            tried = self._try_lists([lists[k] for k in begun], most_work)
             costs = [math.inf if each.cost is None else each.cost for each in tried]
             for index in sorted(range(len(tried)), key=lambda i: (costs[i], begun[i])):
                 if self._keep(tried[index], index):
@@ -321,9 +320,13 @@ class PortfolioSearch:
     def _try_alone(self, actions: Sequence[int], meter: Meter, most_work: float) -> None:
         if not meter.out_of_time() and self._hold_program():
             with contextlib.suppress(WorkerFailure):
-                (tried,) = self._env.try_lists([actions], most_work)
-                self._late |= tried.is_late
+                (tried,) = self._try_lists([actions], most_work)
                 self._keep(tried, 0)
+
+    def _try_lists(self, lists: Sequence[Sequence[int]], most_work: float) -> list[Tried]:
+        tried = self._env.try_lists(lists, most_work)
+        self._late |= any(each.is_late for each in tried)
+        return tried
 
     def _keep(self, tried: Tried, index: int) -> bool:
         """Finish what has been tried if it is the best so far; whether there is no better one."""
